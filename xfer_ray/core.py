@@ -1,0 +1,554 @@
+"""The nouns: what a sweep is made of. Frozen dataclasses, standard library only.
+
+A mistake in a declaration is refused here, where the value is made, so that it costs no GPU hour:
+`DeclarationError` says what was wrong, what was found, and what is possible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Policy = Literal["keep", "drop-aligned"]
+
+
+class XferRayError(Exception):
+    """An error with a sentence for the user; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class DeclarationError(XferRayError, ValueError):
+    """Misuse: a wrong sweep, or a question that needs an option."""
+
+    exit_code = 2
+
+
+class DataError(XferRayError, ValueError):
+    """Data or results that cannot be used: nothing to show, damage, two answers for one cell."""
+
+    exit_code = 3
+
+
+class SetupError(XferRayError):
+    """The environment: a missing package, hub, checkpoint, device, or permission."""
+
+    exit_code = 4
+
+
+class StorageError(XferRayError):
+    """The storage cannot be read or written."""
+
+    exit_code = 6
+
+
+def unknown(kind: str, found: str, known: Iterable[str]) -> DeclarationError:
+    """The error for a name nobody knows: unknown("task", "pawx", ["pawsx", "xnli"]).
+
+    -> no task 'pawx'; did you mean 'pawsx'? Possible: pawsx, xnli
+    """
+    names = list(known)
+    close = difflib.get_close_matches(found, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return DeclarationError(f"no {kind} {found!r}{hint} Possible: {', '.join(names) or 'none'}")
+
+
+def demand(holds: bool, sentence: str) -> None:
+    """Refuse a declaration with one sentence unless it holds."""
+    if not holds:
+        raise DeclarationError(sentence)
+
+
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+# ------------------------------------------------------------------------------ data
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]+)?")
+_LABEL = re.compile(r"[a-z0-9_.]+")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SWEEP_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+PROVENANCES = ("O", "HT", "MT")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Labeled text in one language, with its translation provenance and origin.
+
+    `en-O` is an original; `de-MT-en` was machine-translated from English; `en-MT-de-MT-en` went there
+    and back; `de-MT-en~opus` carries a label that tells it from its equals. `parse` and `str` are inverse.
+    """
+
+    language: str
+    provenance: str = "O"
+    origin: Corpus | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        demand(
+            bool(_LANGUAGE.fullmatch(self.language)),
+            f"language {self.language!r} is not a code such as 'en', 'de', 'zh' or 'zh_Hant'",
+        )
+        demand(
+            self.provenance in PROVENANCES,
+            f"provenance {self.provenance!r} of {self.language!r} is none of O (original), HT, MT (human, machine translation)",
+        )
+        demand(
+            (self.origin is None) == (self.provenance == "O"),
+            f"a translation has an origin and an original has none: {self.language!r} is {self.provenance} with origin {self.origin}",
+        )
+        demand(not self.label or bool(_LABEL.fullmatch(self.label)), f"label {self.label!r} has characters other than a-z 0-9 _ .")
+        demand(
+            self.origin is None or not self.origin.label,
+            f"the label of origin {self.origin} belongs at the end of the whole chain",
+        )
+
+    def __str__(self) -> str:
+        label = f"~{self.label}" if self.label else ""
+        return f"{self.language}-O{label}" if self.origin is None else self._chain() + label
+
+    def _chain(self) -> str:
+        return self.language if self.origin is None else f"{self.language}-{self.provenance}-{self.origin._chain()}"
+
+    @property
+    def root(self) -> Corpus:
+        """The original at the end of the chain: `en-O` of `en-MT-de-MT-en`."""
+        return self if self.origin is None else self.origin.root
+
+    @property
+    def length(self) -> int:
+        """How many translations lie between this corpus and its original."""
+        return 0 if self.origin is None else 1 + self.origin.length
+
+    @staticmethod
+    def parse(text: str) -> Corpus:
+        """Read `en-O`, `de-MT-en`, `en-MT-de-MT-en`, `de-MT-en~opus`; the inverse of `str`."""
+        if "+" in text or "=" in text or "@" in text:
+            raise DeclarationError(f"corpus {text!r} is a mixture; this version fine-tunes on one corpus at a time")
+        chain, mark, label = text.partition("~")
+        parts = chain.split("-")
+        if (mark and not label) or not (parts[1:] == ["O"] or (len(parts) >= 3 and len(parts) % 2)):
+            hint = f"; did you mean {text + '-O'!r}?" if _LANGUAGE.fullmatch(text) else ""
+            raise DeclarationError(
+                f"corpus {text!r} is not spelled like 'en-O', 'de-MT-en', 'sw-HT-en', 'en-MT-de-MT-en' or 'de-MT-en~opus'{hint}"
+            )
+        if parts[1:] == ["O"]:
+            return Corpus(parts[0], label=label)
+        corpus = Corpus(parts[-1])
+        for language, provenance in zip(parts[-3::-2], parts[-2::-2], strict=True):
+            corpus = Corpus(language, provenance, corpus)
+        return dataclasses.replace(corpus, label=label)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item: an id, a pair of texts, and the answers that count as right."""
+
+    id: str
+    first: str
+    second: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examples(Sequence[Example]):
+    """The examples of one corpus and split, in order, with the fingerprint of what was read."""
+
+    items: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def,override]
+        return self.items[index]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 over ids, texts and answers in order; 64 hex digits."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            line = json.dumps([item.id, item.first, item.second, item.answers], ensure_ascii=True)
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()
+
+
+Load = Callable[[Corpus, str], Iterable[Example]]
+
+
+def _one_each(kind: str, values: Sequence[object]) -> None:
+    demand(len(values) > 0, f"{kind} are empty; give at least one")
+    twice = [str(v) for i, v in enumerate(values) if v in values[:i]]
+    demand(not twice, f"{kind} hold {', '.join(twice)} more than once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A benchmark: its sources, targets, splits, labels, metrics, groups, and the function `load`.
+
+    `load(corpus, split)` gives the examples; what it needs to know (repository, revision, policy) it carries.
+    `groups` names sets of target languages for averages (→All is always there). `denominators` names a source for
+    each language whose choice would be ambiguous. `size` keeps that many training examples, the same ones in every source.
+    """
+
+    name: str
+    sources: tuple[Corpus, ...]
+    targets: tuple[Corpus, ...]
+    load: Load
+    labels: tuple[str, ...]
+    train_split: str = "train"
+    select_split: str = "validation"
+    eval_split: str = "test"
+    size: int | None = None
+    metrics: tuple[str, ...] = ("accuracy",)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    normalized: bool = True
+    baseline: Corpus | None = None
+    denominators: tuple[Corpus, ...] = ()
+    parallel: bool = False
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        demand(bool(_NAME.fullmatch(self.name)), f"task name {self.name!r} has characters other than a-z 0-9 _ -, or over 64")
+        _one_each(f"sources of task {self.name}", self.sources)
+        _one_each(f"targets of task {self.name}", self.targets)
+        _one_each(f"labels of task {self.name}", self.labels)
+        _one_each(f"metrics of task {self.name}", self.metrics)
+        demand(self.size is None or _is_count(self.size), f"size of task {self.name} is {self.size!r}; give a positive integer or None")
+        demand(
+            self.train_split != self.eval_split,
+            f"task {self.name} would train and evaluate on the same split {self.train_split!r}",
+        )
+        languages = [target.language for target in self.targets]
+        for group, members in self.groups.items():
+            _one_each(f"languages of group {group} of task {self.name}", members)
+            for member in members:
+                if member not in languages:
+                    raise unknown(f"target language for group {group} of task {self.name}", member, languages)
+
+    @property
+    def revisions(self) -> dict[str, str | None]:
+        """Declared data revision by repository, where `load` names a repository."""
+        repository = getattr(self.load, "repository", None)
+        return {} if repository is None else {repository: getattr(self.load, "revision", None)}
+
+
+# ------------------------------------------------------------------------------ models
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The hyper-parameters of a fine-tuning run; each literal says where its numbers come from.
+
+    Give `epochs` or `steps`. `batch_size` is in examples and does not depend on the device. `precision="bf16"` means
+    bf16 autocast over fp32 weights on a GPU, and fp32 on a CPU. `dropout=None` keeps the checkpoint's own.
+    """
+
+    learning_rate: float
+    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None
+    max_length: int = 128
+    warmup_steps: int = 0
+    schedule: Literal["linear", "constant"] = "linear"
+    weight_decay: float = 0.0
+    adam_epsilon: float = 1e-8
+    clip_norm: float = 1.0
+    dropout: float | None = None
+    precision: Literal["bf16", "fp32"] = "bf16"
+
+    def __post_init__(self) -> None:
+        demand(
+            (self.epochs is None) != (self.steps is None), f"a recipe has epochs or steps: found epochs={self.epochs}, steps={self.steps}"
+        )
+        for name in ("epochs", "steps", "batch_size", "max_length"):
+            value = getattr(self, name)
+            demand(value is None or _is_count(value), f"{name} is {value!r}; give a positive integer")
+        rate = self.learning_rate
+        demand(
+            isinstance(rate, int | float) and math.isfinite(rate) and 0 < rate < 1,
+            f"learning_rate is {rate!r}; give a number between 0 and 1, such as 3e-5",
+        )
+        demand(_is_count(self.warmup_steps, 0), f"warmup_steps is {self.warmup_steps!r}; give 0 or a positive integer")
+        for name in ("weight_decay", "adam_epsilon", "clip_norm"):
+            value = getattr(self, name)
+            demand(
+                isinstance(value, int | float) and math.isfinite(value) and value >= 0, f"{name} is {value!r}; give a number of at least 0"
+            )
+        demand(
+            self.dropout is None or 0 <= self.dropout < 1,
+            f"dropout is {self.dropout!r}; give a fraction below 1, or None for the checkpoint's",
+        )
+        if self.schedule not in ("linear", "constant"):
+            raise unknown("schedule", str(self.schedule), ("linear", "constant"))
+        if self.precision not in ("bf16", "fp32"):
+            raise unknown("precision", str(self.precision), ("bf16", "fp32"))
+
+
+Document = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """A checkpoint that is made, not fetched; its identity is its declaration. `steps=0` leaves it random.
+
+    `architecture` holds fields of the transformers configuration, `model_type` among them. `text(seed)` gives documents:
+    the same sentences by language, one language or several. `vocabulary` is a number of pieces to learn from
+    the text, or the name of a checkpoint whose tokenizer serves. `sampling` weighs languages (default: all alike).
+    """
+
+    architecture: Mapping[str, str | int | float | bool]
+    vocabulary: int | str
+    text: Callable[[int], Sequence[Document]] | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seed: int = 0
+    batch_size: int = 48
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+
+    def __post_init__(self) -> None:
+        demand("model_type" in self.architecture, "architecture of a Pretraining lacks 'model_type', such as 'bert'")
+        demand(_is_count(self.steps, 0), f"steps of a Pretraining is {self.steps!r}; give 0 or a positive integer")
+        demand(self.steps == 0 or self.text is not None, "a Pretraining with steps needs text")
+        demand(isinstance(self.vocabulary, str) or self.text is not None, "a Pretraining that learns its vocabulary needs text")
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits over the whole declaration; names the folder `<storage>/pretrained/<digest>`."""
+        return digest(declaration(self))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a fine-tuning run may use of the place where it runs."""
+
+    checkpoint: str  # a hub id or a local folder
+    revision: str | None
+    cache: Path  # tokenized corpora, shared by the trials of this node
+    micro_batch: int | None = None
+    report: Callable[[int, int], None] = lambda step, steps: None
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned model: a function from examples to answer strings, and what is known of its making."""
+
+    predict: Callable[[Sequence[Example]], Sequence[str]]
+    step: int = 0
+    micro_batch: int = 0
+    device: str = "cpu"
+    save: Callable[[Path], None] | None = None
+
+    def __call__(self, examples: Sequence[Example]) -> list[str]:
+        """The answer string of each example, in order."""
+        return list(self.predict(examples))
+
+
+FineTune = Callable[[Task, Examples, Examples | None, Recipe, int, Context], FineTuned]
+FAMILIES = ("encoder", "majority")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A pre-trained checkpoint, its family, and its Recipe.
+
+    `checkpoint` is a hub id, a folder, or a Pretraining; `revision` a 40-hex commit where one is known. `family` is a name
+    or a `fine_tune` function. `gpus` and `micro_batch` say how it meets a device and change nothing that it predicts.
+    """
+
+    name: str
+    recipe: Recipe
+    family: str | FineTune = "encoder"
+    checkpoint: str | Pretraining = ""
+    revision: str | None = None
+    gpus: float = 1.0
+    micro_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        demand(bool(_NAME.fullmatch(self.name)), f"model name {self.name!r} has characters other than a-z 0-9 _ -, or over 64")
+        if isinstance(self.family, str) and self.family not in FAMILIES:
+            raise unknown("model family", self.family, FAMILIES)
+        demand(
+            self.revision is None or bool(_REVISION.fullmatch(self.revision)),
+            f"revision {self.revision!r} of model {self.name} is not a commit of 40 hex digits; branches move, so give one or None",
+        )
+        demand(
+            bool(self.checkpoint) or self.family != "encoder",
+            f"model {self.name} has no checkpoint: give a hub id, a folder or a Pretraining",
+        )
+        demand(
+            isinstance(self.gpus, int | float) and math.isfinite(self.gpus) and self.gpus >= 0,
+            f"gpus of model {self.name} is {self.gpus!r}; give a fraction such as 0.5, or 0",
+        )
+        micro, batch = self.micro_batch, self.recipe.batch_size
+        demand(
+            micro is None or (_is_count(micro) and batch % micro == 0),
+            f"batch_size {batch} of model {self.name} is not divisible by its micro_batch {micro!r}; possible: {', '.join(str(d) for d in range(1, batch + 1) if batch % d == 0)}",
+        )
+
+
+# ------------------------------------------------------------------------------ sweeps
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fine-tuning run: task x model x source x seed."""
+
+    task: Task
+    model: Model
+    source: Corpus
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.source not in self.task.sources:
+            raise unknown(f"source of task {self.task.name}", str(self.source), map(str, self.task.sources))
+        demand(_is_count(self.seed, 0) and self.seed < 2**63, f"seed is {self.seed!r}; give an integer from 0 to 2^63-1")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """12 hex digits over everything declared that can change the predictions."""
+        task, model = self.task, self.model
+        return digest(
+            {
+                "load": declaration(task.load),
+                "splits": [task.train_split, task.select_split, task.eval_split],
+                "size": task.size,
+                "labels": list(task.labels),
+                "targets": [str(target) for target in task.targets],
+                "family": declaration(model.family),
+                "checkpoint": declaration(model.checkpoint),
+                "revision": model.revision,
+                "recipe": declaration(model.recipe),
+                "source": str(self.source),
+                "seed": self.seed,
+            }
+        )
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The readable name of this trial and of its files."""
+        return f"{self.task.name}.{self.model.name}.{self.source}.s{self.seed}-{self.digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """E(M^S, T): one metric of one trial on one target, a fraction. A row of the scores table, in column order."""
+
+    sweep: str
+    task: str
+    model: str
+    source: str
+    target: str
+    split: str
+    metric: str
+    seed: int
+    score: float
+    n: int
+    selection: str = "last"
+    step: int = 0
+    trial: str
+    digest: str
+    metric_version: str = ""
+    checkpoint: str = ""
+    checkpoint_revision: str = ""
+    data_revision: str = ""
+    data_fingerprint: str = ""
+    recipe: str = ""
+    versions: str = ""
+    micro_batch: int = 0
+    device: str = ""
+    host: str = ""
+    started: datetime
+    finished: datetime
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.score <= 1.0:  # also refuses NaN
+            raise DataError(f"score {self.score} of {self.trial} on {self.target} ({self.metric}) is not a fraction in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A name and a tuple of trials."""
+
+    name: str
+    trials: tuple[Trial, ...]
+
+    def __post_init__(self) -> None:
+        demand(
+            bool(_SWEEP_NAME.fullmatch(self.name)) and ".." not in self.name and not self.name.endswith("."),
+            f"sweep name {self.name!r} names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, not starting or ending with a dot",
+        )
+        demand(len(self.trials) > 0, f"sweep {self.name} has no trials")
+        seen: set[tuple[str, str, Corpus, int]] = set()
+        for trial in self.trials:
+            key = (trial.task.name, trial.model.name, trial.source, trial.seed)
+            demand(
+                key not in seen,
+                f"sweep {self.name} declares task {key[0]}, model {key[1]}, source {key[2]}, seed {key[3]} more than once; another recipe, split or size takes another name",
+            )
+            seen.add(key)
+
+
+def grid(
+    *, tasks: Iterable[Task], models: Iterable[Model], sources: Iterable[str | Corpus] | None = None, seeds: Iterable[int] = (0,)
+) -> tuple[Trial, ...]:
+    """Every task x model x source x seed; `sources` defaults to all sources of each task."""
+    tasks, models, seeds = tuple(tasks), tuple(models), tuple(seeds)
+    chosen = None if sources is None else tuple(Corpus.parse(s) if isinstance(s, str) else s for s in sources)
+    _one_each("tasks", [task.name for task in tasks])
+    _one_each("models", [model.name for model in models])
+    _one_each("seeds", seeds)
+    if chosen is not None:
+        _one_each("sources", chosen)
+    return tuple(
+        Trial(task, model, source, seed) for task in tasks for model in models for source in (chosen or task.sources) for seed in seeds
+    )
+
+
+# ------------------------------------------------------------------------------ identity
+
+
+def declaration(value: object) -> Json:
+    """What a value declares, as JSON: dataclasses by field, functions by qualified name, corpora by spelling."""
+    if isinstance(value, Corpus):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: declaration(getattr(value, f.name)) for f in dataclasses.fields(value) if f.metadata.get("identity", True)}
+        return {"kind": type(value).__qualname__, **fields}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): declaration(value[key]) for key in value}
+    if isinstance(value, Sequence):
+        return [declaration(item) for item in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    raise DeclarationError(
+        f"{type(value).__name__} {value!r} cannot be part of a declaration; use numbers, strings, tuples, dataclasses or named functions"
+    )
+
+
+def canonical(value: Json) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal strings."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Json) -> str:
+    """The first 12 hex digits of sha256 over the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]
