@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Policy = Literal["keep", "drop-aligned"]
@@ -54,9 +54,9 @@ class StorageError(XferRayError):
 
 
 def unknown(kind: str, found: str, known: Iterable[str]) -> DeclarationError:
-    """The error for a name nobody knows: unknown("task", "pawx", ["pawsx", "xnli"]).
+    """The error for a name nobody knows, with the nearest name.
 
-    -> no task 'pawx'; did you mean 'pawsx'? Possible: pawsx, xnli
+    unknown("task", "pawx", ["pawsx", "xnli"]) -> no task 'pawx'; did you mean 'pawsx'? Possible: pawsx, xnli
     """
     names = list(known)
     close = difflib.get_close_matches(found, names, n=1)
@@ -172,7 +172,11 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def,override]
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
         return self.items[index]
 
     @functools.cached_property
@@ -395,9 +399,10 @@ class Model:
             f"gpus of model {self.name} is {self.gpus!r}; give a fraction such as 0.5, or 0",
         )
         micro, batch = self.micro_batch, self.recipe.batch_size
+        divisors = ", ".join(str(d) for d in range(1, batch + 1) if batch % d == 0)
         demand(
             micro is None or (_is_count(micro) and batch % micro == 0),
-            f"batch_size {batch} of model {self.name} is not divisible by its micro_batch {micro!r}; possible: {', '.join(str(d) for d in range(1, batch + 1) if batch % d == 0)}",
+            f"batch_size {batch} of model {self.name} is not divisible by its micro_batch {micro!r}; possible: {divisors}",
         )
 
 
@@ -500,7 +505,8 @@ class Sweep:
             key = (trial.task.name, trial.model.name, trial.source, trial.seed)
             demand(
                 key not in seen,
-                f"sweep {self.name} declares task {key[0]}, model {key[1]}, source {key[2]}, seed {key[3]} more than once; another recipe, split or size takes another name",
+                f"sweep {self.name} declares task {key[0]}, model {key[1]}, source {key[2]}, seed {key[3]} more than once; "
+                "another recipe, split or size takes another name",
             )
             seen.add(key)
 
@@ -525,12 +531,15 @@ def grid(
 
 
 def declaration(value: object) -> Json:
-    """What a value declares, as JSON: dataclasses by field, functions by qualified name, corpora by spelling."""
+    """What a value declares, as JSON: dataclasses by field, functions by qualified name, corpora by spelling.
+
+    A field at its default is left out, so that a field added later disowns no result; a default, once released, never changes.
+    """
     if isinstance(value, Corpus):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: declaration(getattr(value, f.name)) for f in dataclasses.fields(value) if f.metadata.get("identity", True)}
-        return {"kind": type(value).__qualname__, **fields}
+        chosen = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True) and not _at_default(value, f)]
+        return {"kind": type(value).__qualname__, **{f.name: declaration(getattr(value, f.name)) for f in chosen}}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -542,6 +551,11 @@ def declaration(value: object) -> Json:
     raise DeclarationError(
         f"{type(value).__name__} {value!r} cannot be part of a declaration; use numbers, strings, tuples, dataclasses or named functions"
     )
+
+
+def _at_default(value: object, item: dataclasses.Field[object]) -> bool:
+    default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+    return default is not dataclasses.MISSING and getattr(value, item.name) == default
 
 
 def canonical(value: Json) -> str:

@@ -1,0 +1,40 @@
+# make demo     install into .venv, run the embedded sweep, print its tables
+# make test     install into .venv, run the tests
+# make check    lint and types
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test check golden install
+
+demo: install
+	$(BIN)/xfer-ray run sweeps/demo.py
+	@echo
+	$(BIN)/xfer-ray tables results/demo
+	@echo
+	@echo "What to look at next:"
+	@echo "  . $(BIN)/activate"
+	@echo "  xfer-ray tables results/demo --values ability       accuracies instead of ratios"
+	@echo "  xfer-ray tables results/demo --format latex         the same for a paper"
+	@echo "  xfer-ray run sweeps/demo.py --seeds 0-4             two more seeds; what is done stays done"
+	@echo "  xfer-ray plan sweeps/xnli.py                        the paper's Table 2, and what it needs"
+	@echo "  python -c 'import pandas; print(pandas.read_parquet(\"results/demo/scores\"))'"
+
+test: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+golden: install
+	XFER_RAY_GOLDEN=write $(BIN)/pytest tests/test_tables.py
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
+	touch $@

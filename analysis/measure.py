@@ -1,0 +1,143 @@
+"""One model's matrix by the rules of its task: normalized or not, by which denominators, over which baselines, what is missing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import rules, transfer
+from analysis.selection import Options, Selected
+from xfer_ray.core import DeclarationError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A matrix and how many seeds stand behind each of its cells; every planned source is a row. `kind`: ability (E), relative (Z)."""
+
+    kind: str
+    values: pd.DataFrame
+    runs: pd.DataFrame
+
+
+def is_normalized(selected: Selected, options: Options) -> bool:
+    """Whether the task's values are relative: as it declares, else if every target has a denominator for every model."""
+    declared = selected.facts.normalized
+    if declared is False and options.denominators:
+        raise DeclarationError(
+            f"task {selected.task} is not normalized, so it has no denominators: its values are {selected.metric} and differences of it"
+        )
+    return not _without_denominator(selected, options) if declared is None else declared
+
+
+def _without_denominator(selected: Selected, options: Options) -> list[str]:
+    """The targets that lack, for some model, a score of a model fine-tuned on their language."""
+    named = (*selected.facts.denominators, *(options.denominators or "").split(","))
+    own = [source for source in selected.sources if source in named or not rules.is_control(source)]
+    scored = set(zip(selected.scores["model"], selected.scores["source"], selected.scores["target"], strict=True))
+
+    def has_one(target: str) -> bool:
+        candidates = [source for source in own if transfer.language(source) == transfer.language(target)]
+        return all(any((model, source, target) in scored for source in candidates) for model in selected.planned)
+
+    return [target for target in selected.facts.targets if not has_one(target)]
+
+
+def denominators(selected: Selected, choice: str | None) -> dict[str, str | None]:
+    """Target -> its denominator, by the task and the user's choice."""
+    facts = selected.facts
+    return rules.denominators(facts.targets, selected.sources, declared=facts.denominators, choice=choice)
+
+
+def abilities(selected: Selected, model: str) -> Measured:
+    """E of one model."""
+    scores = selected.of(model)
+    baseline = (selected.facts.baseline,) if selected.facts.baseline else ()
+    rows, columns = list(dict.fromkeys((*selected.sources, *baseline))), list(selected.facts.targets)
+    values, runs = (matrix.reindex(index=rows, columns=columns) for matrix in (transfer.ability(scores), transfer.runs(scores)))
+    return Measured("ability", values, runs.fillna(0))
+
+
+def relative(selected: Selected, model: str, choice: str | None, options: Options) -> Measured:
+    """Z of one model: seeds are averaged before the ratio, or the ratios of equal seeds afterwards."""
+    own = {target: source for target, source in denominators(selected, choice).items() if source}
+    found = abilities(selected, model)
+    if options.seed_mean == "scores":
+        behind = transfer.diagonal(found.runs, own).fillna(0)
+        return Measured("relative", transfer.relative_ability(found.values, own), found.runs.clip(upper=behind, axis=1))
+    seeds = [transfer.ability(scores) for _, scores in selected.of(model).groupby("seed")]
+    ratios = pd.concat([transfer.relative_ability(matrix.reindex_like(found.values), own) for matrix in seeds])
+    by_source = ratios.groupby(level=0, sort=False)
+    return Measured("relative", by_source.mean(), by_source.count())
+
+
+def measured(selected: Selected, model: str, normalized: bool, options: Options) -> Measured:
+    """What the table compares: Z where the task is normalized, else E (§3)."""
+    return relative(selected, model, options.denominators, options) if normalized else abilities(selected, model)
+
+
+def baselines(selected: Selected, model: str, options: Options) -> dict[str, str | None]:
+    """Planned source -> what it is compared with."""
+    named = options.baseline or selected.facts.baseline
+    if options.baseline:
+        named = rules.known_source(options.baseline, selected.sources)
+    return {source: rules.baseline(source, selected.sources, named) for source in selected.planned[model]}
+
+
+def notes(selected: Selected, normalized: bool, options: Options) -> tuple[str, ...]:
+    """What the reader should know: why values are not normalized, what has no baseline, which trials are missing."""
+    return tuple(dict.fromkeys((*_general(selected, normalized, options), *_missing(selected, normalized, options))))
+
+
+def _general(selected: Selected, normalized: bool, options: Options) -> Iterator[str]:
+    values = f"values are {selected.metric} and differences of it"
+    if selected.facts.normalized is None and not normalized:
+        lacking = ", ".join(_without_denominator(selected, options))
+        yield f"task {selected.task} is not normalized, for not every model has a denominator of {lacking}: {values}"
+    elif options.values == "relative" and not normalized:
+        yield f"task {selected.task} is not normalized: {values}"
+    for model in selected.models:
+        alone = [source for source, over in baselines(selected, model, options).items() if over is None]
+        if alone and _compares(options):
+            yield f"no baseline for {', '.join(alone)}: no source is English; name one with --baseline"
+
+
+def _compares(options: Options) -> bool:
+    return options.values in ("paper", "advantage", "common")
+
+
+def _missing(selected: Selected, normalized: bool, options: Options) -> Iterator[str]:
+    needs_ratio = normalized and options.values in ("paper", "relative", "advantage", "common")
+    choices = ("HT", "MT") if options.layout == "provenance" else (options.denominators,)
+    pairs = [pair for choice in choices if needs_ratio for pair in denominators(selected, choice).items()]
+    for model in selected.models:
+        name = f"{selected.task}.{model}"
+        roles: dict[str, list[str]] = {}
+        for target, source in pairs:
+            if source is None:
+                yield f"missing: {name}: no source in {transfer.language(target)} is planned (denominator of column {target})"
+            else:
+                roles.setdefault(source, []).append(f"denominator of column {target}")
+        for over in dict.fromkeys(baselines(selected, model, options).values()) if _compares(options) else ():
+            if over is not None:
+                roles.setdefault(over, []).append("baseline")
+        yield from _missing_of(selected, model, roles)
+
+
+def _missing_of(selected: Selected, model: str, roles: Mapping[str, list[str]]) -> Iterator[str]:
+    found, planned = selected.of(model), selected.planned[model]
+    if found.empty:
+        yield f"missing: {selected.task}.{model}: all {sum(map(len, planned.values()))} trials"
+        return
+    for source in dict.fromkeys((*planned, *roles)):
+        name = f"missing: {selected.task}.{model}.{source}"
+        role = f" ({'; '.join(dict.fromkeys(roles[source]))})" if source in roles else ""
+        scores = found[found["source"] == source]
+        if scores.empty:
+            yield f"{name}{role}{'' if source in planned else ', which is not planned'}"
+            continue
+        seeds, there = planned[source], set(scores["seed"])
+        for seed in sorted(seeds - there):
+            yield f"{name}.s{seed}{role}: {len(there)} of {len(seeds)} seeds are averaged"
+        for target in selected.facts.targets:
+            if target not in set(scores["target"]):
+                yield f"{name} on target {target}"

@@ -1,0 +1,297 @@
+"""Tables as text, CSV, Markdown, LaTeX or HTML. Fractions become values x 100 here and nowhere else."""
+
+import csv
+import html
+import io
+import math
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.tables import PROVENANCES, Block, Row, Tables, Verdict
+from xfer_ray.core import Corpus, unknown
+
+HOLE = "--"
+WIDTH = 80  # captions and legends of the text format; a table is as wide as it must be
+KINDS = {  # one, several
+    "relative": ("relative zero-shot ability", "relative zero-shot abilities"),
+    "advantage": ("zero-shot advantage", "zero-shot advantages"),
+    "ability": ("score", "scores"),
+    "ability-difference": ("difference", "differences"),
+    "gap": ("transfer gap", "transfer gaps (at home minus on the target)"),
+}
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How a format writes: any text safely, a superscript, an arrow, and the minus of a number."""
+
+    escape: Callable[[str], str]
+    superscript: Callable[[str], str]
+    arrow: str
+    minus: str = "-"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table in the characters of its format; a gap stands after the columns in `breaks`."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    breaks: frozenset[int] = frozenset()
+    footer: str = ""
+
+
+def render(tables: Tables, style: str = "text") -> str:
+    """The tables in one format, text, csv, markdown, latex or html, with a newline at the end."""
+    if style == "csv":
+        return _csv(tables)
+    if style not in STYLES:
+        raise unknown("format", style, ("text", "csv", "markdown", "latex", "html"))
+    markup, page = STYLES[style]
+    name = _names(tables, markup)
+    sheets = [_verdicts(tables.verdicts, markup)] if tables.verdicts else [_sheet(tables, block, markup, name) for block in tables.blocks]
+    return page(sheets, _legend(tables, markup))
+
+
+# ------------------------------------------------------------------------------ what stands in a table
+
+
+def _names(tables: Tables, markup: Markup) -> Callable[[str], str]:
+    """How a table calls its corpora: de^MT, or the whole chain fi^O->de^MT where two sources would be called alike."""
+    spellings = {row.source for block in tables.blocks for row in block.rows} if tables.layout == "matrix" else set()
+    alike = Counter(_short(Corpus.parse(spelling), markup) for spelling in spellings)
+
+    def name(spelling: str) -> str:
+        corpus = Corpus.parse(spelling)
+        short = _short(corpus, markup)
+        return _chain(corpus, markup) if alike[short] > 1 else short
+
+    return name
+
+
+def _short(corpus: Corpus, markup: Markup) -> str:
+    return markup.escape(corpus.language) + markup.superscript(corpus.provenance) + markup.escape(corpus.label and f"~{corpus.label}")
+
+
+def _chain(corpus: Corpus, markup: Markup) -> str:
+    before = f"{_chain(corpus.origin, markup)}{markup.arrow}" if corpus.origin else ""
+    return before + _short(corpus, markup)
+
+
+def _sheet(tables: Tables, block: Block, markup: Markup, name: Callable[[str], str]) -> Sheet:
+    matrix = tables.layout == "matrix"
+    runs = {row.runs for row in block.rows}
+    columns = (*map(name, tables.targets), *(markup.arrow + markup.escape(group) for group in tables.groups)) if matrix else PROVENANCES
+    rows = [
+        (
+            name(row.source) if matrix else markup.escape(row.source),
+            *_numbers(row, markup),
+            *([str(row.runs)] if len(runs) > 1 else []),
+        )
+        for row in block.rows
+    ]
+    effects = [f"{name(source)} {_number(value, markup, signed=True)}" for source, value in _ranked(block.effects)]
+    return Sheet(
+        caption=markup.escape(_caption(tables, block)),
+        header=("source" if matrix else "language", *columns, *(["runs"] if len(runs) > 1 else [])),
+        rows=tuple(rows),
+        breaks=_breaks(tables) if matrix else frozenset({0}),
+        footer=f"source effects: {', '.join(effects)}" if effects else "",
+    )
+
+
+def _ranked(effects: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(effects.items(), key=lambda item: -item[1])
+
+
+def _numbers(row: Row, markup: Markup) -> list[str]:
+    return [_number(cell, markup, signed=row.values in ("advantage", "ability-difference")) for cell in row.cells]
+
+
+def _number(fraction: float, markup: Markup, *, signed: bool) -> str:
+    if math.isnan(fraction):
+        return HOLE
+    return f"{100 * fraction:{'+' if signed else ''}.1f}".replace("-", markup.minus)
+
+
+def _caption(tables: Tables, block: Block) -> str:
+    kinds = list(dict.fromkeys(row.values for row in block.rows))
+    several = KINDS[kinds[-1]][1]
+    runs = sorted({row.runs for row in block.rows})
+    parts = [f"{tables.task}, {block.model}, {tables.metric} x 100: "]
+    if block.baseline is None:
+        parts.append(several + ("" if kinds[0] in ("relative", "ability", "gap") else " are empty, for there is no baseline"))
+    elif len(kinds) > 1:
+        parts.append(f"{KINDS[kinds[0]][0]} of {block.baseline}, {several} of the others over it")
+    else:
+        parts.append(f"{several} over {block.baseline}")
+    parts.append("; " + (f"{runs[0]} to {runs[-1]} runs" if len(runs) > 1 else f"{runs[0]} run" + "s" * (runs[0] != 1)))
+    return "".join(parts)
+
+
+def _breaks(tables: Tables) -> frozenset[int]:
+    """After the name, wherever the groups that hold the targets change, and before the averages."""
+    held = [{group for group, members in tables.groups.items() if target in members} for target in tables.targets]
+    changes = [i for i in range(1, len(held)) if held[i] != held[i - 1]]
+    return frozenset((0, *changes, len(held)))
+
+
+def _verdicts(verdicts: Sequence[Verdict], markup: Markup) -> Sheet:
+    tasks = tuple(dict.fromkeys(verdict.task for verdict in verdicts))
+    found = {(verdict.model, verdict.task): verdict for verdict in verdicts}
+    rows = [
+        (markup.escape(model), *(_verdict(found.get((model, task)), markup) for task in tasks))
+        for model in dict.fromkeys(verdict.model for verdict in verdicts)
+    ]
+    return Sheet("Does the baseline transfer best?", ("model", *map(markup.escape, tasks)), tuple(rows), frozenset({0}))
+
+
+def _verdict(verdict: Verdict | None, markup: Markup) -> str:
+    if verdict is None or not verdict.source:
+        return HOLE
+    best = f"{_short(Corpus.parse(verdict.source), markup)} {_number(verdict.advantage, markup, signed=True)}"
+    return f"{_mark(verdict)} ({best})"
+
+
+def _mark(verdict: Verdict | None) -> str:
+    if verdict is None or not verdict.source:
+        return ""
+    return "x" if verdict.advantage > 0 else "check"
+
+
+def _legend(tables: Tables, markup: Markup) -> list[str]:
+    if tables.layout == "summary":
+        return [
+            "x: a source in another language has a higher mean over all targets, the best one in brackets; "
+            "check: none has. Single numbers, no test of significance."
+        ]
+    lines = ["O original, HT human-translated, MT machine-translated; + and - mark differences; -- is missing or not counted"]
+    if tables.layout == "provenance":
+        own = any(row.values == "advantage" for block in tables.blocks for row in block.rows)
+        by = ", by denominators of the column's own provenance" if own else ""
+        return [*lines, f"mean over all {len(tables.targets)} targets{by}"]
+    for group, members in tables.groups.items():
+        everything = set(members) == set(tables.targets)
+        of = f"all {len(members)} targets" if everything else " ".join(Corpus.parse(target).language for target in members)
+        lines.append(f"{markup.arrow}{markup.escape(group)}: mean over {of}")
+    if tables.values == "common":
+        lines.append("targets in the language of the source or of its baseline are not counted; source effects rank the sources")
+    return lines
+
+
+# ------------------------------------------------------------------------------ formats
+
+
+def _csv(tables: Tables) -> str:
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n").writerow
+    if tables.layout == "summary":
+        found = {(verdict.model, verdict.task): verdict for verdict in tables.verdicts}
+        tasks = list(dict.fromkeys(verdict.task for verdict in tables.verdicts))
+        write(["model", *map(_inert, tasks)])
+        for model in dict.fromkeys(verdict.model for verdict in tables.verdicts):
+            write([_inert(model), *(_mark(found.get((model, task))) for task in tasks)])
+        return out.getvalue()
+    matrix = tables.layout == "matrix"
+    columns = (*tables.targets, *(f"->{group}" for group in tables.groups)) if matrix else PROVENANCES
+    write(["task", "model", "source" if matrix else "language", "values", "runs", *columns])
+    for block in tables.blocks:
+        for row in block.rows:
+            cells = ["" if math.isnan(cell) else f"{100 * cell:.6f}" for cell in row.cells]
+            write([_inert(tables.task), _inert(block.model), _inert(row.source), row.values, row.runs, *cells])
+    return out.getvalue()
+
+
+def _inert(name: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which could steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _text(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
+    wrapped = [line for entry in legend for line in textwrap.wrap(entry, WIDTH)]
+    return "\n".join([*(_aligned(sheet) for sheet in sheets), *wrapped]) + "\n"
+
+
+def _aligned(sheet: Sheet) -> str:
+    lines = (sheet.header, *sheet.rows)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(sheet.header))]
+
+    def joined(line: Sequence[str]) -> str:
+        cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True))]
+        return "".join(cell + (" | " if i in sheet.breaks else " ") for i, cell in enumerate(cells)).rstrip(" |")
+
+    body = [joined(line) for line in lines]
+    rule = "-" * max(map(len, body))
+    footer = textwrap.wrap(sheet.footer, WIDTH)
+    return "\n".join([*textwrap.wrap(sheet.caption, WIDTH), "", body[0], rule, *body[1:], *footer, ""])
+
+
+def _markdown(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
+    parts = []
+    for sheet in sheets:
+        align = ["---", *["---:"] * (len(sheet.header) - 1)]
+        lines = ["| " + " | ".join(line) + " |" for line in (sheet.header, align, *sheet.rows)]
+        parts += [f"**{sheet.caption}**", "\n".join(lines), *([sheet.footer] if sheet.footer else [])]
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in legend)]) + "\n"
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]|~^])", r"\\\1", html.escape(_printable(text), quote=False))
+
+
+def _latex(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
+    """Tables for booktabs; the legend stands in comments."""
+    parts = []
+    for sheet in sheets:
+        columns = "".join(("l" if i == 0 else "r") + ("@{\\quad}" if i in sheet.breaks else "") for i in range(len(sheet.header)))
+        lines = [" & ".join(line) + r" \\" for line in (sheet.header, *sheet.rows)]
+        table = [r"\begin{table}", rf"\caption{{{sheet.caption}}}", rf"\begin{{tabular}}{{{columns}}}"]
+        table += [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
+        parts += [*table, *([r"\par " + sheet.footer] if sheet.footer else []), r"\end{table}", ""]
+    return "\n".join([*parts, *(f"% {line}" for line in legend)]) + "\n"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in _printable(text))
+
+
+def _html(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
+    parts = ['<!doctype html><meta charset="utf-8"><title>Zero-shot transfer</title>']
+    for sheet in sheets:
+        parts += ["<table>", f"<caption>{sheet.caption}</caption>", _html_row(sheet.header, "th")]
+        parts += [*(_html_row(row, "td") for row in sheet.rows), "</table>", *([f"<p>{sheet.footer}</p>"] if sheet.footer else [])]
+    return "\n".join([*parts, *(f"<p>{line}</p>" for line in legend)]) + "\n"
+
+
+def _html_row(cells: Iterable[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _escape_html(text: str) -> str:
+    return html.escape(_printable(text))
+
+
+Page = Callable[[Sequence[Sheet], Sequence[str]], str]
+STYLES: Mapping[str, tuple[Markup, Page]] = {
+    "text": (Markup(_printable, lambda mark: f"^{mark}", "->"), _text),
+    "markdown": (Markup(_escape_markdown, lambda mark: f"<sup>{mark}</sup>", "→"), _markdown),
+    "latex": (Markup(_escape_latex, lambda mark: rf"\textsuperscript{{{mark}}}", r"$\rightarrow$", "$-$"), _latex),
+    "html": (Markup(_escape_html, lambda mark: f"<sup>{mark}</sup>", "→"), _html),
+}

@@ -1,0 +1,106 @@
+"""Which source is the denominator of a column, and which the baseline of a row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from xfer_ray.core import Corpus, DeclarationError, unknown
+from xfer_ray.results import Plan
+
+
+def known_source(spelling: str, sources: Sequence[str]) -> str:
+    """A corpus that the user named, refused unless it is one of the sources."""
+    source = str(Corpus.parse(spelling))
+    if source not in sources:
+        raise unknown("source", source, sources)
+    return source
+
+
+def is_control(source: str) -> bool:
+    """A labeled variant, or a chain that returns to its origin's language: counts only where it is named."""
+    corpus = Corpus.parse(source)
+    return bool(corpus.label) or (corpus.length > 0 and corpus.root.language == corpus.language)
+
+
+def stands_for(language: str, sources: Iterable[str], prefer: str = "") -> str | None:
+    """The source whose model is M^T for a target language: its original, else its only source; None if there is none.
+
+    With `prefer` ("HT" or "MT"): the source of that provenance, else the original.
+    """
+    own = [s for s in sources if Corpus.parse(s).language == language and not is_control(s)]
+    for provenances in ([prefer], ["O"]) if prefer else (["O"], ["HT", "MT"]):
+        found = [s for s in own if Corpus.parse(s).provenance in provenances]
+        if len(found) > 1:
+            raise DeclarationError(
+                f"several sources could be the denominator for {language}: {', '.join(found)}; name one with --denominators, or HT or MT"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def denominators(targets: Sequence[str], sources: Sequence[str], *, declared: Sequence[str], choice: str | None) -> dict[str, str | None]:
+    """Target -> the source that is its denominator, or None where no source has its language.
+
+    Args:
+        targets: the columns.
+        sources: every planned source of the task.
+        declared: what the task names.
+        choice: what the user names: "HT", "MT", or corpora separated by commas; it goes before the task's.
+    """
+    if choice in ("HT", "MT"):
+        return {t: stands_for(Corpus.parse(t).language, sources, choice) for t in targets}
+    chosen = [known_source(name.strip(), sources) for name in choice.split(",")] if choice else []
+    named = {**_by_language(declared), **_by_language(chosen)}
+    return {t: named.get(Corpus.parse(t).language) or stands_for(Corpus.parse(t).language, sources) for t in targets}
+
+
+def planned_denominators(plan: Plan) -> list[dict[str, str | None]]:
+    """What will divide each column of every model: task, model, target, source; source None: a hole, or several could.
+
+    Tasks that are not normalized have none.
+    """
+    found = []
+    for task, facts in plan.tasks.items():
+        trials = [trial for trial in plan.trials if trial.task == task]
+        sources = tuple(dict.fromkeys(trial.source for trial in trials))
+        planned = {(trial.model, trial.source) for trial in trials}
+        for model in dict.fromkeys(trial.model for trial in trials) if facts.normalized else ():
+            for target in facts.targets:
+                source = _unless_several(target, sources, facts.denominators)
+                found.append({"task": task, "model": model, "target": target, "source": source if (model, source) in planned else None})
+    return found
+
+
+def _unless_several(target: str, sources: Sequence[str], declared: Sequence[str]) -> str | None:
+    try:
+        return denominators([target], sources, declared=declared, choice=None)[target]
+    except DeclarationError:
+        return None
+
+
+def _by_language(named: Sequence[str]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for source in named:
+        other = found.setdefault(Corpus.parse(source).language, source)
+        if other != source:
+            raise DeclarationError(f"{other} and {source} are both named as the denominator for {Corpus.parse(source).language}; name one")
+    return found
+
+
+def baseline(source: str, sources: Sequence[str], named: str | None) -> str | None:
+    """What a source is compared with: the named one; else English of the same ultimate origin by the shortest chain; else en-O.
+
+    de-MT-en -> en-O        de-MT-fi, fi-O -> en-MT-fi        None where the sweep has none of these.
+    """
+    if named:
+        return named
+    origin = Corpus.parse(source).root.language
+    english = [
+        s for s in sources if Corpus.parse(s).language == "en" and Corpus.parse(s).root.language == origin and not Corpus.parse(s).label
+    ]
+    if not english:
+        return "en-O" if "en-O" in sources else None
+    shortest = min(Corpus.parse(s).length for s in english)
+    found = [s for s in english if Corpus.parse(s).length == shortest]
+    if len(found) > 1:
+        raise DeclarationError(f"several sources could be the baseline of {source}: {', '.join(found)}; name one with --baseline")
+    return found[0]

@@ -1,0 +1,1 @@
+"""What to run: one file per experiment, each with its SWEEP."""

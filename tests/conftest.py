@@ -1,0 +1,28 @@
+"""What the tests share: the real data beside the checkout, and a hub that is switched off."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _beside(variable: str, name: str) -> Path:
+    folder = Path(os.environ.get(variable, SHARED / name))
+    if not folder.is_dir():
+        pytest.skip(f"the real data is absent: no folder {folder}; set {variable}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """Data sets and a tokenizer laid out like the hub."""
+    return _beside("XFER_RAY_TEST_MIRROR", "mirror")
+
+
+@pytest.fixture(scope="session")
+def paper() -> Path:
+    """The printed tables of Turc et al. 2021 as CSV."""
+    return _beside("XFER_RAY_TEST_PAPER", "paper")

@@ -1,0 +1,105 @@
+"""Who may import whom, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT / folder).rglob("*.py"))
+
+# Each room, from the top of the house down, and the rooms it may look into.
+MAY_IMPORT = {
+    "cli": {"run", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "results", "storage", "tasks", "trial", "analysis", "core", "progress"},
+    "run": {"plan", "pretrained", "results", "storage", "progress", "trial", "sweep", "core"},
+    "sweep": {"pretrained", "results", "progress", "trial", "core"},
+    "sweepfile": {"core"},
+    "revisions": {"results", "tasks", "models", "core"},
+    "plan": {"results", "core"},
+    "progress": {"results"},
+    "trial": {"metrics", "pretrained", "results", "models", "core"},
+    "pretrained": {"models", "storage", "core"},
+    "checking": {"results", "storage", "core"},
+    "importing": {"results", "storage", "core"},
+    "results": {"storage", "core"},
+    "storage": {"core"},
+    "metrics": {"core"},
+    "tasks": {"miniature", "core"},
+    "models": {"miniature", "core"},
+    "miniature": {"core"},
+    "core": set(),
+    "analysis": {"results", "core"},
+    "sweeps": {"tasks", "models", "core", "miniature", "sweeps"},
+}  # fmt: skip
+DOORS = {
+    "ray": {"sweep"},
+    "torch": {"models"},
+    "transformers": {"models"},
+    "tokenizers": {"models"},
+    "safetensors": {"models"},
+    "datasets": {"tasks"},
+    "obstore": {"storage"},
+    "pyarrow": {"results", "checking"},
+    "fastparquet": {"checking"},
+}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] != "xfer_ray" else parts[1]
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere, also inside functions and under TYPE_CHECKING."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    inside = [name.split(".") for name in names]
+    nouns = {"Corpus", "Example", "Examples", "Model", "Pretraining", "Recipe", "Score", "Sweep", "Task", "Trial", "grid", "__version__"}
+    found = set()
+    for parts in inside:
+        if parts[0] in ("analysis", "sweeps"):
+            found.add(parts[0])
+        elif parts[0] == "xfer_ray":
+            found.add("core" if parts[1] in nouns else parts[1])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_room_may(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    names = imported(path)
+    assert rooms_of(names) - {here} <= MAY_IMPORT[here]
+    for package in {name.split(".")[0] for name in names} & set(DOORS):
+        assert here in DOORS[package], f"{package} has one door: {DOORS[package]}"
+
+
+HEAVY = ("torch", "transformers", "datasets", "ray", "pandas", "pyarrow", "numpy", "fastparquet", "obstore")
+LIGHT = ["xfer_ray", "xfer_ray.core", "xfer_ray.tasks", "xfer_ray.models", "xfer_ray.cli", "xfer_ray.sweepfile"]
+LIGHT += [f"sweeps.{path.stem}" for path in (ROOT / "sweeps").glob("*.py") if path.stem != "__init__"]
+
+
+def test_importing_declarations_loads_no_heavy_package():
+    program = (
+        f"import sys, importlib\nfor name in {LIGHT}:\n    importlib.import_module(name)\nprint([n for n in {HEAVY} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_answers_without_heavy_packages():
+    program = f"import sys\nfrom xfer_ray.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    print([n for n in {HEAVY} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,1 @@
+"""A small multilingual world: one meaning, told in seven languages. Pure data and functions."""

@@ -1,0 +1,78 @@
+"""The token store: pairs of texts encoded once per (tokenizer, examples, length), shared by all trials of a node.
+
+Flat arrays on disk, memory-mapped, so that a training set costs a worker no memory of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xfer_ray.core import Example, Examples
+from xfer_ray.models.checkpoints import made
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CHUNK = 4096  # pairs encoded at a time: enough for the tokenizer's threads, little memory
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Encoded examples: row i is `ids[offsets[i]:offsets[i + 1]]`, and its second text begins `seconds[i]` tokens in.
+
+    Where the tokenizer does not tell its segments apart, as XLM-R's does not, `seconds[i]` is the length of row i.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    seconds: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @functools.cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of tokens of each row."""
+        return np.diff(self.offsets)
+
+
+def encoded(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], max_length: int, cache: Path) -> Tokens:
+    """The tokens of these examples, from the store or put there; truncated as transformers' `longest_first` does."""
+    items = examples if isinstance(examples, Examples) else Examples(tuple(examples))
+    segments = "token_type_ids" in tokenizer.model_input_names
+    key = hashlib.sha256(f"{tokenizer.backend_tokenizer.to_str()} {segments} {max_length} {items.fingerprint}".encode()).hexdigest()
+    folder = made(cache / key[:32], lambda fresh: _write(fresh, _rows(tokenizer, items, max_length), segments))
+    return Tokens(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "seconds")))
+
+
+def _rows(tokenizer: PreTrainedTokenizerFast, items: Examples, max_length: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Ids and segments of each pair, special tokens included."""
+    from tokenizers import Tokenizer
+
+    # A copy, for the settings of a tokenizer's backend are its own and it may be saved later.
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.enable_truncation(max_length, strategy="longest_first")
+    for start in range(0, len(items), CHUNK):
+        pairs = [(item.first, item.second) for item in items[start : start + CHUNK]]
+        for encoding in backend.encode_batch_fast(pairs):
+            yield encoding.ids, encoding.type_ids
+
+
+def _write(folder: Path, rows: Iterator[tuple[list[int], list[int]]], segments: bool) -> None:
+    ids: list[NDArray[np.int32]] = []
+    seconds: list[int] = []
+    for row, types in rows:
+        ids.append(np.asarray(row, dtype=np.int32))
+        seconds.append(types.index(1) if segments and 1 in types else len(row))
+    np.save(folder / "ids.npy", np.concatenate(ids or [np.empty(0, np.int32)]))
+    np.save(folder / "offsets.npy", np.cumsum([0, *map(len, ids)], dtype=np.int64))
+    np.save(folder / "seconds.npy", np.asarray(seconds, dtype=np.int32))

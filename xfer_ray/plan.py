@@ -1,0 +1,153 @@
+"""What a sweep has done and has yet to do, read from its files alone: the facts behind `plan`, `status` and `run`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xfer_ray import records, results
+from xfer_ray.core import Json, Model, Pretraining, Trial
+from xfer_ray.results import PlannedTrial, Results
+
+STATES = ("done", "to_run", "failed", "blocked")
+SAMPLE = 20  # committed trials read per task and model for an estimate
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a planned trial stands: done, running, to_run, failed (and why), blocked (and what would help)."""
+
+    trial: PlannedTrial
+    state: str
+    reason: str = ""
+
+    def json(self) -> dict[str, Json]:
+        """As `plan --json` and `status --json` print it."""
+        t = self.trial
+        return {
+            "trial": t.trial,
+            "task": t.task,
+            "model": t.model,
+            "source": t.source,
+            "seed": t.seed,
+            "digest": t.digest,
+            "state": self.state,
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the trials to run will cost, and where that is known from; None where it is not known."""
+
+    trials: int  # to run
+    covered: int  # of which a committed trial of the same task and model tells the time
+    worker_hours: float | None
+    gpu_hours: float | None
+    disk_bytes: int | None
+
+    def json(self) -> dict[str, Json]:
+        """As `plan --json` prints it."""
+        source = None if self.worker_hours is None else "committed trials"
+        return {
+            "gpu_hours": self.gpu_hours,
+            "from": source,
+            "money": None,
+            "disk_bytes": self.disk_bytes,
+            "worker_hours": self.worker_hours,
+            "covered": self.covered,
+        }
+
+
+def states(found: Results, trials: Iterable[PlannedTrial], blocked: Mapping[str, str]) -> tuple[State, ...]:
+    """The state of each trial; `blocked` gives reasons by model name."""
+    done, failures = results.done(found), records.failed(found)
+    return tuple(_state(found, trial, done, failures, blocked) for trial in trials)
+
+
+def _state(found: Results, trial: PlannedTrial, done: set[str], failures: set[str], blocked: Mapping[str, str]) -> State:
+    if trial.trial in done:
+        return State(trial, "done")
+    if trial.model in blocked:
+        return State(trial, "blocked", blocked[trial.model])
+    if trial.trial in failures:
+        recorded = records.read_failure(found, trial.trial)
+        return State(trial, "failed", recorded.error if recorded else "")
+    return State(trial, "to_run")
+
+
+def with_running(found: Results, trials: Iterable[State]) -> tuple[State, ...]:
+    """The same states, with what says that it is running told apart; where it is, and since when it has said nothing more."""
+    alive = records.running(found)
+    return tuple(_running(found, state) if state.trial.trial in alive and state.state != "done" else state for state in trials)
+
+
+def _running(found: Results, state: State) -> State:
+    beat = records.read_running(found, state.trial.trial)
+    return State(state.trial, "running", f"step {beat.step} of {beat.steps} on {beat.host} at {beat.at}") if beat else state
+
+
+def counts(trials: Iterable[State]) -> dict[str, int]:
+    """How many trials are in each state; `failed` ones are run again by the next `run`."""
+    found = Counter(state.state for state in trials)
+    return {state: found.get(state, 0) for state in (*STATES, *sorted(set(found) - set(STATES)))}
+
+
+def blocked_models(models: Iterable[Model]) -> dict[str, str]:
+    """Models whose checkpoint does not exist yet, with what would make it; looks at folders only, never at the hub."""
+    mirror = os.environ.get("XFER_RAY_MIRROR")
+    return {model.name: reason for model in models if (reason := _missing_checkpoint(model, mirror))}
+
+
+def _missing_checkpoint(model: Model, mirror: str | None) -> str:
+    name = model.checkpoint
+    if isinstance(name, Pretraining) or not name:
+        return ""
+    if name.startswith((".", "/", "~")):
+        if Path(name).expanduser().is_dir():
+            return ""
+        return f"checkpoint folder {name} does not exist; write it with model.save_pretrained({name!r}) and tokenizer.save_pretrained({name!r})"
+    if mirror is None or Path(name).is_dir():
+        return ""
+    folder = Path(mirror) / name
+    if any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists():
+        return ""
+    return f"the mirror holds no weights of {name}; put model.safetensors into {folder}, or leave --mirror out to fetch it from the hub"
+
+
+def estimate(found: Results, trials: Iterable[State], gpus: Mapping[str, float]) -> Estimate:
+    """Price the trials to run by committed trials of the same task and model.
+
+    Worker hours count every trial's training and evaluation; GPU hours count only what ran on a GPU, times the model's share of one.
+    """
+    trials = tuple(trials)
+    wanted = Counter((s.trial.task, s.trial.model) for s in trials if s.state in ("to_run", "failed"))
+    seconds = gpu_seconds = 0.0
+    size = covered = 0
+    on_gpu = False
+    for (task, model), number in wanted.items():
+        done = [s.trial.trial for s in trials if s.state == "done" and (s.trial.task, s.trial.model) == (task, model)][:SAMPLE]
+        if not done:
+            continue
+        rows = results.read_scores(found, done).drop_duplicates("trial")
+        each = float((rows["train_seconds"] + rows["eval_seconds"]).mean())
+        seconds, covered = seconds + number * each, covered + number
+        if (rows["device"] != "cpu").all():
+            on_gpu, gpu_seconds = True, gpu_seconds + number * each * gpus.get(model, 1.0)
+        size += number * int(results.size_of(found, done) / len(done))
+    whole = 0 < covered == sum(wanted.values())
+    return Estimate(
+        trials=sum(wanted.values()),
+        covered=covered,
+        worker_hours=seconds / 3600 if whole else None,
+        gpu_hours=gpu_seconds / 3600 if whole and on_gpu else None,
+        disk_bytes=size if whole else None,
+    )
+
+
+def models_of(trials: Iterable[Trial]) -> dict[str, Model]:
+    """The models of some trials, by name, in the order of first mention."""
+    return {trial.model.name: trial.model for trial in trials}

@@ -1,0 +1,76 @@
+"""Checkpoints that a sweep makes for itself: once per storage, before the trials that need them.
+
+`<storage>/pretrained/<digest>/` holds what `from_pretrained` loads. `complete.json` is put last, names each file with
+its sha256, and is what makes the checkpoint exist: a folder without it is half of one and is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from xfer_ray.core import DataError, Pretraining
+from xfer_ray.storage import Storage
+
+_MARKER = "complete.json"
+
+
+def exists(storage: Storage, pretraining: Pretraining) -> bool:
+    """Whether this checkpoint has been made in this storage."""
+    return storage.exists(f"{_folder(pretraining)}/{_MARKER}")
+
+
+def make(storage: Storage, pretraining: Pretraining, scratch: Path, report: Callable[[int, int], None]) -> None:
+    """Pre-train, put the files, then the marker. Of two makers the first one to finish is kept."""
+    from xfer_ray.models import pretraining as maker
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        maker.make(pretraining, Path(folder), report)
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    if exists(storage, pretraining):
+        return
+    for name, data in files.items():
+        storage.replace(f"{_folder(pretraining)}/{name}", data)
+    marker = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    storage.create(f"{_folder(pretraining)}/{_MARKER}", json.dumps(marker, indent=1, sort_keys=True).encode())
+
+
+def fetch(storage: Storage, pretraining: Pretraining, scratch: Path) -> Path:
+    """A local folder with this checkpoint, copied once per node and verified against the marker."""
+    marker = storage.read(f"{_folder(pretraining)}/{_MARKER}")
+    local = scratch / "pretrained" / f"{pretraining.digest}-{_revision(marker)[:12]}"
+    if local.is_dir():
+        return local
+    local.parent.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(dir=local.parent))
+    for name, sha256 in json.loads(marker).items():
+        data = storage.read(f"{_folder(pretraining)}/{name}")
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DataError(
+                f"{_folder(pretraining)}/{name} is damaged: its sha256 is not the one in {_MARKER}; delete the folder to make it again"
+            )
+        (copy / name).write_bytes(data)
+    try:
+        os.rename(copy, local)
+    except OSError:  # another worker of this node was first
+        shutil.rmtree(copy)
+    return local
+
+
+def revision(storage: Storage, pretraining: Pretraining) -> str:
+    """The first 40 hex digits of a sha256 over the marker: it names the very weights."""
+    return _revision(storage.read(f"{_folder(pretraining)}/{_MARKER}"))
+
+
+def _revision(marker: bytes) -> str:
+    return hashlib.sha256(marker).hexdigest()[:40]
+
+
+def _folder(pretraining: Pretraining) -> str:
+    return f"pretrained/{pretraining.digest}"

@@ -1,0 +1,118 @@
+"""What a person sees of a running sweep, on stderr: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from xfer_ray import records
+from xfer_ray.results import Results
+
+
+class Progress:
+    """Counts trials as they start, finish, fail, or are tried again; shows steps from the heartbeat files."""
+
+    def __init__(self, found: Results, *, total: int, done: int, to_run: dict[str, str], console: Console | None = None) -> None:
+        """`to_run` maps each trial to its model: the time left is reckoned by model."""
+        self._found, self._total, self._done = found, total, done
+        self._waiting = dict(to_run)
+        self._models = dict(to_run)
+        self._running: dict[str, float] = {}
+        self._seconds: dict[str, list[float]] = {}
+        self._failed = 0
+        self._note = ""
+        self._console = console or Console(stderr=True)
+        self._live = Live(self, console=self._console, refresh_per_second=2, transient=True) if self._console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        """Begin to show."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop showing; what was printed stays."""
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(escape(line), highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """What is going on beside the trials, such as pre-training; an empty text ends it."""
+        if text and not self._live and text.partition(":")[0] != self._note.partition(":")[0]:
+            self.say(text)
+        self._note = text
+
+    def started(self, trial: str) -> None:
+        """A worker took this trial."""
+        self._waiting.pop(trial, None)
+        self._running[trial] = time.monotonic()
+
+    def finished(self, trial: str, state: str, reason: str = "") -> None:
+        """A trial ended: committed (or found committed), or failed for good."""
+        seconds = time.monotonic() - self._running.pop(trial, time.monotonic())
+        self._waiting.pop(trial, None)
+        if state == "failed":
+            self._failed += 1
+            self.say(f"failed   {trial}: {reason}")
+            return
+        self._done += 1
+        if state != "done":
+            self._seconds.setdefault(self._models.get(trial, ""), []).append(seconds)
+        if state == "conflict":
+            self.say(f"conflict {trial}: it was committed with other scores; those stay, see conflicts/{trial}.json")
+        elif not self._live:
+            self.say(f"[{self._done}/{self._total}] {trial} {seconds:.1f} s{self._left(', about {} left')}")
+
+    def retried(self, trial: str, reason: str) -> None:
+        """A trial failed and will be tried again."""
+        self._waiting[trial] = self._models.get(trial, "")
+        self._running.pop(trial, None)
+        self.say(f"again    {trial}: {reason}")
+
+    def _left(self, phrase: str) -> str:
+        """Time left at the pace of this run, reckoned by model; empty while unknown or when nothing is left."""
+        every = [s for seconds in self._seconds.values() for s in seconds]
+        rest = [*self._waiting, *self._running]
+        if not every or not rest:
+            return ""
+        mean = {model: sum(s) / len(s) for model, s in self._seconds.items()}
+        overall = sum(every) / len(every)
+        work = sum(mean.get(self._models[t], overall) for t in self._waiting)
+        now = time.monotonic()
+        work += sum(max(0.0, mean.get(self._models[t], overall) - (now - since)) for t, since in self._running.items())
+        return phrase.format(duration(work / max(1, len(self._running))))
+
+    def __rich__(self) -> Group:
+        """The live view: a bar, the note, and the running trials with their steps."""
+        head = Table.grid(padding=(0, 1))
+        failed = f", {self._failed} failed" if self._failed else ""
+        head.add_row(
+            ProgressBar(self._total, self._done, width=30), f"{self._done}/{self._total} trials{failed}{self._left(', about {} left')}"
+        )
+        rows = Table.grid(padding=(0, 2))
+        now = time.monotonic()
+        for trial, since in sorted(self._running.items()):
+            heartbeat = records.read_running(self._found, trial)
+            step = f"step {heartbeat.step}/{heartbeat.steps}" if heartbeat else "starting"
+            rows.add_row("  " + escape(trial), step, duration(now - since))
+        return Group(head, *([Text("  " + self._note)] if self._note else []), rows)
+
+
+def duration(seconds: float) -> str:
+    """42 -> 42 s, 150 -> 2 min 30 s, 8000 -> 2 h 13 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,402 @@
+"""The files of a sweep: their names, their tables, how they are committed and read.
+
+A trial is done if and only if `scores/<trial>.parquet` is there. Predictions are put first, scores are created only if
+absent and read back; so a trial is executed at least once and visible exactly once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from xfer_ray.core import DataError, Examples, Json, Model, Pretraining, Score, StorageError, Sweep, Task
+from xfer_ray.storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+CPU_TOLERANCE, GPU_TOLERANCE = 1e-6, 0.005  # two executions of one trial agree within these
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the files of one sweep lie: the only place where their names are made."""
+
+    storage: Storage
+    sweep: str
+
+    @property
+    def url(self) -> str:
+        """The folder of this sweep, as a user would name it."""
+        return f"{self.storage.url}/{self.sweep}"
+
+    @property
+    def plan(self) -> str:
+        """What is planned."""
+        return f"{self.sweep}/sweep.json"
+
+    def table(self, kind: Literal["scores", "predictions", "curves", "examples"], name: str) -> str:
+        """A Parquet file: by trial, or `<task>.<target>` for examples."""
+        return f"{self.sweep}/{kind}/{name}.parquet"
+
+    def record(self, kind: Literal["failures", "running", "conflicts"], trial: str) -> str:
+        """A JSON file about a trial."""
+        return f"{self.sweep}/{kind}/{trial}.json"
+
+    def log(self, trial: str) -> str:
+        """The log of a trial's attempts."""
+        return f"{self.sweep}/logs/{trial}.log"
+
+    def model(self, trial: str) -> str:
+        """The folder of a fine-tuned model."""
+        return f"{self.sweep}/models/{trial}"
+
+    def folder(self, kind: str) -> str:
+        """The folder of one kind of file."""
+        return f"{self.sweep}/{kind}"
+
+
+# ------------------------------------------------------------------------------ tables
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of a model: to which example, legal or not, and its value by each metric."""
+
+    trial: str
+    target: str
+    selection: str
+    example: str
+    prediction: str
+    illegal: str
+    scores: Mapping[str, float]
+
+
+def _schema(row: type[Score]) -> pa.Schema:
+    """The schema that a dataclass of flat fields declares: never null, in the order of its fields."""
+    import pyarrow as pa
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+    hints = typing.get_type_hints(row)
+    return pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(row)])
+
+
+def scores_table(scores: Sequence[Score]) -> pa.Table:
+    """Scores as a table, one row each."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([dataclasses.asdict(score) for score in scores], schema=_schema(Score))
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
+    """Predictions as a table: one row per example, one float column per metric."""
+    import pyarrow as pa
+
+    names = [f.name for f in dataclasses.fields(Prediction) if f.name != "scores"]
+    metrics = list(predictions[0].scores) if predictions else []
+    columns = {name: pa.array([getattr(p, name) for p in predictions], pa.string()) for name in names}
+    columns |= {metric: pa.array([p.scores[metric] for p in predictions], pa.float64()) for metric in metrics}
+    schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
+    return pa.table(columns, schema=schema)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A whole Parquet file, serialized in memory so that a failing writer leaves nothing; every page with a checksum."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def from_bytes(data: bytes, name: str) -> pa.Table:
+    """The table in a Parquet file, checksums verified; a damaged one is a DataError that names it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{name} is damaged: {reason}; `xfer-ray check --repair` moves it away, and the next run does it again") from error
+
+
+# ------------------------------------------------------------------------------ commit
+
+Commit = Literal["committed", "same", "conflict"]
+
+
+def commit(results: Results, scores: Sequence[Score], predictions: Sequence[Prediction]) -> Commit:
+    """Make a trial's results visible, once: `same` if an equal result was there first, `conflict` if another one was."""
+    trial = scores[0].trial
+    if is_done(results, trial):  # never touch the predictions that belong to committed scores
+        return _compare(results, scores)
+    put_predictions(results, trial, predictions)
+    return put_scores(results, scores)
+
+
+def put_predictions(results: Results, trial: str, predictions: Sequence[Prediction]) -> None:
+    """The first half of a commit: nothing counts yet."""
+    results.storage.replace(results.table("predictions", trial), to_bytes(predictions_table(predictions)))
+
+
+def put_scores(results: Results, scores: Sequence[Score]) -> Commit:
+    """The second half: from now on the trial is done."""
+    data = to_bytes(scores_table(scores))
+    path = results.table("scores", scores[0].trial)
+    if not results.storage.create(path, data):
+        return _compare(results, scores)
+    if results.storage.read(path) != data:
+        raise StorageError(f"{results.storage.url}/{path} does not read back as it was written; check the disk")
+    return "committed"
+
+
+def _compare(results: Results, scores: Sequence[Score]) -> Commit:
+    """Hold a second result against the committed one; where they differ, leave a record and the first result."""
+    trial = scores[0].trial
+    path = results.table("scores", trial)
+    first = {(r["target"], r["metric"], r["selection"]): r for r in from_bytes(results.storage.read(path), path).to_pylist()}
+    second = {(s.target, s.metric, s.selection): s for s in scores}
+    differing = [key for key in first.keys() | second.keys() if not _agree(first.get(key), second.get(key))]
+    if not differing:
+        return "same"
+    shown: list[Json] = [
+        {
+            "target": key[0],
+            "metric": key[1],
+            "selection": key[2],
+            "first": first[key]["score"] if key in first else None,
+            "second": second[key].score if key in second else None,
+        }
+        for key in sorted(differing)
+    ]
+    put_json(results, results.record("conflicts", trial), {"trial": trial, "host": scores[0].host, "cells": shown})
+    return "conflict"
+
+
+def _agree(first: Mapping[str, typing.Any] | None, second: Score | None) -> bool:
+    if first is None or second is None:
+        return False
+    tolerance = CPU_TOLERANCE if first["device"] == second.device == "cpu" else GPU_TOLERANCE
+    return bool(abs(first["score"] - second.score) <= tolerance)
+
+
+def put_examples(results: Results, task: str, target: str, examples: Examples) -> None:
+    """The texts and answers that were scored, once per task and target."""
+    import pyarrow as pa
+
+    path = results.table("examples", f"{task}.{target}")
+    if results.storage.exists(path):
+        return
+    rows = [{"id": e.id, "first": e.first, "second": e.second, "answers": json.dumps(e.answers, ensure_ascii=False)} for e in examples]
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("id", "first", "second", "answers")])
+    results.storage.create(path, to_bytes(pa.Table.from_pylist(rows, schema=schema)))
+
+
+def put_model(results: Results, trial: str, folder: Path) -> None:
+    """Keep a fine-tuned model: the files of a local folder."""
+    for file in sorted(folder.iterdir()):
+        results.storage.replace(f"{results.model(trial)}/{file.name}", file.read_bytes())
+
+
+# ------------------------------------------------------------------------------ read
+
+
+def is_done(results: Results, trial: str) -> bool:
+    """Whether this trial is committed."""
+    return results.storage.exists(results.table("scores", trial))
+
+
+def done(results: Results) -> set[str]:
+    """The trials that are committed, by the names of files alone."""
+    return stems(results, "scores", ".parquet")
+
+
+def stems(results: Results, kind: str, ending: str) -> set[str]:
+    """The names of one kind of file, without their ending; what others left there has no part in it."""
+    names = results.storage.sizes(results.folder(kind))
+    return {name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")}
+
+
+def size_of(results: Results, trials: Collection[str]) -> int:
+    """Bytes of the scores and predictions of some trials."""
+    sizes = [results.storage.sizes(results.folder(kind)) for kind in ("scores", "predictions")]
+    return sum(found.get(f"{trial}.parquet", 0) for found in sizes for trial in trials)
+
+
+def read_scores(results: Results, trials: Collection[str] | None = None) -> pd.DataFrame:
+    """The scores of some trials, or of all committed ones, in the columns of `Score`; a damaged file is a DataError."""
+    import pyarrow as pa
+
+    wanted = sorted(done(results) if trials is None else trials)
+
+    def read(trial: str) -> pa.Table:
+        path = results.table("scores", trial)
+        table = from_bytes(results.storage.read(path), path)
+        if not table.schema.equals(_schema(Score)):
+            raise DataError(f"{path} does not have the columns of a scores table; `xfer-ray check` says more")
+        return table
+
+    with ThreadPoolExecutor() as pool:
+        tables = list(pool.map(read, wanted))
+    return pa.concat_tables(tables or [_schema(Score).empty_table()]).to_pandas()
+
+
+def read_predictions(results: Results, trial: str) -> pd.DataFrame:
+    """The predictions of one trial."""
+    path = results.table("predictions", trial)
+    return from_bytes(results.storage.read(path), path).to_pandas()
+
+
+def put_json(results: Results, path: str, value: Mapping[str, object]) -> None:
+    """Put a small JSON file, for people to read."""
+    results.storage.replace(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+
+def read_json(results: Results, path: str) -> dict[str, typing.Any] | None:
+    """A small JSON file, or None if there is none."""
+    try:
+        return dict(json.loads(results.storage.read(path)))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{results.storage.url}/{path} is not JSON: {error}; delete it, or restore it") from error
+
+
+# ------------------------------------------------------------------------------ plan
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial as sweep.json names it: by spelling, not by value."""
+
+    trial: str
+    task: str
+    model: str
+    source: str
+    seed: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What analysis must know of a task. `groups` holds target spellings, "All" last.
+
+    `normalized` is None for an imported task that nobody declared: it is normalized if every denominator is there.
+    """
+
+    targets: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    metrics: tuple[str, ...]
+    eval_split: str
+    normalized: bool | None
+    baseline: str | None
+    denominators: tuple[str, ...]
+    parallel: bool
+    licence: str
+    citation: str
+    revisions: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the plan says of a model: its family, its checkpoint, and the revision that is declared or was resolved."""
+
+    family: str
+    checkpoint: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep plans: sweep.json."""
+
+    sweep: str
+    trials: tuple[PlannedTrial, ...]
+    tasks: Mapping[str, TaskFacts]
+    models: Mapping[str, ModelFacts]
+
+
+def plan_of(sweep: Sweep, revisions: Mapping[str, str]) -> Plan:
+    """The plan of a declared sweep; `revisions` are those resolved so far, by repository or checkpoint."""
+    trials = tuple(PlannedTrial(t.id, t.task.name, t.model.name, str(t.source), t.seed, t.digest) for t in sweep.trials)
+    tasks = {t.task.name: facts_of(t.task, revisions) for t in sweep.trials}
+    return Plan(sweep.name, trials, tasks, {t.model.name: _model_facts(t.model, revisions) for t in sweep.trials})
+
+
+def facts_of(task: Task, revisions: Mapping[str, str]) -> TaskFacts:
+    """What the plan says of a task."""
+    groups = {name: tuple(str(t) for t in task.targets if t.language in members) for name, members in task.groups.items()}
+    return TaskFacts(
+        targets=tuple(map(str, task.targets)),
+        groups={**groups, "All": tuple(map(str, task.targets))},
+        metrics=task.metrics,
+        eval_split=task.eval_split,
+        normalized=task.normalized,
+        baseline=None if task.baseline is None else str(task.baseline),
+        denominators=tuple(map(str, task.denominators)),
+        parallel=task.parallel,
+        licence=task.licence,
+        citation=task.citation,
+        revisions={name: revisions.get(name) or declared for name, declared in task.revisions.items()},
+    )
+
+
+def _model_facts(model: Model, revisions: Mapping[str, str]) -> ModelFacts:
+    if isinstance(model.checkpoint, Pretraining):
+        return ModelFacts(str(model.family), f"pretrained/{model.checkpoint.digest}", None)
+    family = model.family if isinstance(model.family, str) else model.family.__qualname__
+    return ModelFacts(family, model.checkpoint, revisions.get(model.checkpoint) or model.revision)
+
+
+def write_plan(results: Results, plan: Plan) -> None:
+    """Put sweep.json."""
+    put_json(results, results.plan, {"version": PLAN_VERSION, **dataclasses.asdict(plan)})
+
+
+def has_plan(results: Results) -> bool:
+    """Whether there is a sweep here."""
+    return results.storage.exists(results.plan)
+
+
+def read_plan(results: Results) -> Plan:
+    """What sweep.json says; DataError if it says something else."""
+    found = read_json(results, results.plan)
+    if found is None:
+        raise DataError(f"{results.url} holds no sweep.json, so nothing is planned there; `xfer-ray run` writes it")
+    if found.get("version") != PLAN_VERSION:
+        raise DataError(f"{results.url}/sweep.json has version {found.get('version')}; this program reads version {PLAN_VERSION}")
+    try:
+        return Plan(
+            found["sweep"],
+            tuple(PlannedTrial(**trial) for trial in found["trials"]),
+            {name: _task_facts(**facts) for name, facts in found["tasks"].items()},
+            {name: ModelFacts(**facts) for name, facts in found["models"].items()},
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{results.url}/sweep.json is not a plan of a sweep: {error}; the next `xfer-ray run` writes it again") from error
+
+
+def _task_facts(**found: typing.Any) -> TaskFacts:  # noqa: ANN401
+    lists = {name: tuple(found[name]) for name in ("targets", "metrics", "denominators")}
+    return TaskFacts(**{**found, **lists, "groups": {name: tuple(targets) for name, targets in found["groups"].items()}})
+
+
+def recorded_revisions(results: Results) -> dict[str, str]:
+    """The revisions that earlier runs resolved, by repository or checkpoint."""
+    if not has_plan(results):
+        return {}
+    plan = read_plan(results)
+    data = {name: revision for facts in plan.tasks.values() for name, revision in facts.revisions.items()}
+    data |= {facts.checkpoint: facts.revision for facts in plan.models.values()}
+    return {name: revision for name, revision in data.items() if revision}

@@ -1,0 +1,100 @@
+"""From a sweep to its committed trials: plan, adopt, pre-train, run what is missing, say what became of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from xfer_ray import adoption, plan, pretrained, records, results, storage
+from xfer_ray.core import Pretraining, Sweep, Trial
+from xfer_ray.progress import Progress
+from xfer_ray.results import Results
+from xfer_ray.trial import Desk, attempt
+
+if TYPE_CHECKING:
+    from xfer_ray.sweep import Placement
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run leaves: how many trials are done of how many, and those that failed or are blocked, with reasons."""
+
+    total: int
+    done: int
+    failed: dict[str, str]
+    blocked: dict[str, str]
+
+
+def scratch() -> Path:
+    """This node's folder for what can be made again: tokenized corpora, copies of checkpoints."""
+    return Path(os.environ.get("XFER_RAY_CACHE", "~/.cache/xfer-ray")).expanduser().absolute()
+
+
+def prepare(sweep: Sweep, where: str) -> Results:
+    """Open the results of a sweep, write its plan, and return where they lie; fails before any GPU work."""
+    found = Results(storage.open_storage(where), sweep.name)
+    found.storage.preflight()
+    return found
+
+
+def run(
+    sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, placement: Placement | None, module: ModuleType | None
+) -> Summary:
+    """Run the chosen trials that are missing; `placement=None` runs them in this process, one after another, without Ray."""
+    blocked_models = plan.blocked_models(plan.models_of(chosen).values())
+    planned = {p.trial: p for p in results.plan_of(sweep, desk.revisions).trials}
+    done = results.done(found)
+    missing = [t for t in chosen if t.id not in done and t.model.name not in blocked_models]
+    scored = {t.task.name: t.task.metrics for t in missing}
+    adopted = {p.trial for p in adoption.adopt(found, [planned[t.id] for t in missing], scored)}
+    missing = [t for t in missing if t.id not in adopted]
+    blocked = {t.id: blocked_models[t.model.name] for t in chosen if t.id not in done and t.model.name in blocked_models}
+    count = len([t for t in chosen if t.id in done]) + len(adopted)
+    with Progress(found, total=len(chosen), done=count, to_run={t.id: t.model.name for t in missing}) as progress:
+        if adopted:
+            progress.say(f"adopted {len(adopted)} trials that another sweep of this storage has committed")
+        failed = _execute(missing, desk, placement, module, progress) if missing else {}
+    return Summary(len(chosen), len(results.done(found) & {t.id for t in chosen}), failed, blocked)
+
+
+def _execute(
+    missing: Sequence[Trial], desk: Desk, placement: Placement | None, module: ModuleType | None, progress: Progress
+) -> dict[str, str]:
+    made = {t.model.checkpoint.digest: t.model.checkpoint for t in missing if isinstance(t.model.checkpoint, Pretraining)}
+    to_make = [p for p in made.values() if not pretrained.exists(desk.results.storage, p)]
+    if placement is None:
+        return _in_process(missing, to_make, desk, progress)
+    from xfer_ray import sweep as ray_sweep  # imports Ray
+
+    ray_sweep.connect(placement, module)
+    try:
+        ray_sweep.pretrain(to_make, desk, progress)
+        return ray_sweep.fit(missing, desk, placement, progress)
+    finally:
+        ray_sweep.disconnect()
+        for trial in missing:
+            records.clear_running(desk.results, trial.id)
+
+
+def _in_process(missing: Sequence[Trial], to_make: Sequence[Pretraining], desk: Desk, progress: Progress) -> dict[str, str]:
+    for pretraining in to_make:
+        progress.note(f"pre-training {pretraining.digest}")
+        pretrained.make(desk.results.storage, pretraining, desk.scratch, lambda step, steps: None)
+    progress.note("")
+    failed = {}
+    for trial in missing:
+        progress.started(trial.id)
+        try:
+            outcome = attempt(trial, desk)
+        except Exception as error:
+            failed[trial.id] = f"{type(error).__name__}: {error}"
+            progress.finished(trial.id, "failed", failed[trial.id])
+            continue
+        progress.finished(trial.id, outcome.state, outcome.reason)
+        if outcome.state == "failed":
+            failed[trial.id] = outcome.reason
+    return failed

@@ -1,0 +1,278 @@
+"""Trials on Ray: Tune places them, keeps workers warm and retries; what is done, our own files say.
+
+Tune's folder is scratch. Nothing here reads it back, and nothing here decides what a score is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial that nobody reads
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see run.py
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # its state is never read back
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths of a sweep file keep their meaning
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # we say it in one line
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from xfer_ray import pretrained, records
+from xfer_ray.core import DeclarationError, Pretraining, SetupError, Trial
+from xfer_ray.progress import Progress
+from xfer_ray.trial import Desk, attempt
+
+TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
+FORWARDED = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")  # paths and switches, never a token
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How trials meet a cluster; None means: decide from what is there."""
+
+    address: str | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    max_concurrent: int | None = None
+    max_failures: int = 2
+    fail_fast: bool = False
+
+
+class TrialRunner(tune.Trainable):  # type: ignore[misc]
+    """A warm worker: one trial a step, then the next one, with everything it imported and loaded still there."""
+
+    def setup(self, config: dict[str, Any], *, trials: Sequence[Trial], desk: Desk) -> None:
+        """Receive the list of trials once; each configuration is an index into it."""
+        self._trials, self._desk = trials, desk
+        self._index: int = config["index"]
+
+    def step(self) -> dict[str, Any]:
+        """Run the whole trial."""
+        return {**asdict(attempt(self._trials[self._index], self._desk)), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial without a new process."""
+        self._index = new_config["index"]
+        return True
+
+
+class TrialList(Searcher):  # type: ignore[misc]
+    """Hands out the indices of a list in order; `grid_search` over a long list is quadratic."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count, self._next = count, 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next index, or that the list has ended."""
+        if self._next == self._count:
+            return cast(str, Searcher.FINISHED)
+        self._next += 1
+        return {"index": self._next - 1}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing to learn: the list is fixed."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: a new run starts from the files of the sweep."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class Reporter(tune.Callback):  # type: ignore[misc]
+    """Passes Tune's events on to the display. It must not raise: Tune would mark a good trial as failed."""
+
+    def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, failed: dict[str, str]) -> None:
+        self._trials, self._desk, self._progress, self._failed = trials, desk, progress, failed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its callbacks with its state; the display has no place there."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """A worker took a trial."""
+        _guarded(lambda: self._progress.started(self._id(trial)))
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ANN401
+        """A trial ended, or failed in a way that trying again cannot help."""
+        _guarded(lambda: self._finished(result["trial"], result["state"], result["reason"]))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """A worker died or raised, and Tune will try again."""
+        _guarded(lambda: self._progress.retried(self._id(trial), self._reason(trial)))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """All attempts failed."""
+        _guarded(lambda: self._finished(self._id(trial), "failed", self._reason(trial)))
+
+    def _id(self, trial: Any) -> str:  # noqa: ANN401
+        return self._trials[trial.config["index"]].id
+
+    def _finished(self, trial: str, state: str, reason: str) -> None:
+        if state == "failed":
+            self._failed[trial] = reason
+        self._progress.finished(trial, state, reason)
+
+    def _reason(self, trial: Any) -> str:  # noqa: ANN401
+        """What the attempt itself recorded, else what Ray knows of a worker that died, which is recorded here."""
+        error = _error_of(trial)
+        if isinstance(error, ray.exceptions.RayTaskError):
+            recorded = records.read_failure(self._desk.results, self._id(trial))
+            return recorded.error if recorded else str(error)
+        reason = "the worker died: " + (str(error) if error else "no reason known").strip().splitlines()[0]
+        records.put_failure(self._desk.results, self._id(trial), reason, str(error), "")
+        records.clear_running(self._desk.results, self._id(trial))
+        return reason
+
+
+def _error_of(trial: Any) -> Exception | None:  # noqa: ANN401
+    """The exception that ended the last attempt, which Tune leaves pickled in its scratch folder."""
+    file = trial.pickled_error_file
+    if not file or not Path(file).exists():
+        return None
+    return cast(Exception, ray.cloudpickle.loads(Path(file).read_bytes()))
+
+
+def _guarded(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:
+        logging.getLogger(__name__).exception("the display failed; the trial did not")
+
+
+# ------------------------------------------------------------------------------ connecting
+
+
+def connect(placement: Placement, module: ModuleType | None) -> None:
+    """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS."""
+    if module is not None:
+        ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
+    if ray.is_initialized():
+        return
+    address = placement.address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": worker_environment(placement, module)},
+        )
+    except Exception as error:
+        raise SetupError(f"Ray at {address} does not answer: {str(error).strip().splitlines()[0]}") from error
+
+
+def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:
+    """What workers need to know of this process's environment: paths and switches, no secrets."""
+    forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    folder = os.path.dirname(os.path.abspath(module.__file__)) if module and module.__file__ else ""  # noqa: PTH100, PTH120
+    path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH", ""))))
+    return {
+        **forwarded,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": str(placement.cpus_per_trial),
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # read by CUDA before it starts; deterministic matrix products
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+
+
+def resources(trial: Trial, placement: Placement) -> dict[str, float]:
+    """CPUs and the fraction of a GPU for one trial; a trial that no live node can hold is refused here, not left waiting."""
+    most = {kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0) for kind in ("CPU", "GPU")}
+    asked = placement.gpus_per_trial
+    gpus = asked if asked is not None else (trial.model.gpus if most["GPU"] else 0.0)
+    for kind, wanted, option in (("CPU", placement.cpus_per_trial, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
+        if wanted > most[kind]:
+            raise DeclarationError(
+                f"{option} {wanted:g} is more than any node has: the largest has {most[kind]:g} {kind}s; give at most that"
+            )
+    return {"CPU": placement.cpus_per_trial} | ({"GPU": gpus} if gpus else {})
+
+
+# ------------------------------------------------------------------------------ running
+
+
+def pretrain(made: Sequence[Pretraining], desk: Desk, progress: Progress) -> None:
+    """Make the checkpoints that the trials need, one after another, each with all CPUs of one node."""
+    for pretraining in made:
+        cpus = int(max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
+        task = ray.remote(num_cpus=cpus, max_retries=2, runtime_env={"env_vars": {"OMP_NUM_THREADS": str(cpus)}})(_pretrain)
+        name = f"pretraining-{pretraining.digest}"
+        future, started = task.remote(pretraining, desk, name), time.monotonic()
+        while not ray.wait([future], timeout=1.0)[0]:
+            heartbeat = records.read_running(desk.results, name)
+            step = f"step {heartbeat.step}/{heartbeat.steps}, " if heartbeat else ""
+            progress.note(f"pre-training {pretraining.digest}: {step}{time.monotonic() - started:.0f} s")
+        ray.get(future)
+        records.clear_running(desk.results, name)
+    progress.note("")
+
+
+def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:
+    last = 0.0
+
+    def report(step: int, steps: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1:
+            last = time.monotonic()
+            records.put_running(desk.results, name, os.uname().nodename, step, steps)
+
+    pretrained.make(desk.results.storage, pretraining, desk.scratch, report)
+
+
+def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
+    """Run the trials; returns those that failed, with the reason. An exception here is Ray's own."""
+    failed: dict[str, str] = {}
+    shares = {trial.model.name: resources(trial, placement) for trial in trials}
+    for first in range(0, len(trials), TRIALS_PER_TUNER):
+        _fit(trials[first : first + TRIALS_PER_TUNER], desk, placement, Reporter(trials[first:], desk, progress, failed), shares)
+        if failed and placement.fail_fast:
+            break
+    return failed
+
+
+def _fit(trials: Sequence[Trial], desk: Desk, placement: Placement, reporter: Reporter, shares: Mapping[str, dict[str, float]]) -> None:
+    bundles = [tune.PlacementGroupFactory([shares[trial.model.name]]) for trial in trials]
+    runner = tune.with_resources(
+        tune.with_parameters(TrialRunner, trials=tuple(trials), desk=desk), lambda config: bundles[config["index"]]
+    )
+    with tempfile.TemporaryDirectory(prefix="xfer-ray-tune-") as scratch:
+        tune.Tuner(
+            runner,
+            tune_config=tune.TuneConfig(
+                search_alg=TrialList(len(trials)),
+                num_samples=len(trials),
+                max_concurrent_trials=placement.max_concurrent or _slots(shares),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=scratch,
+                callbacks=[reporter],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=placement.max_failures, fail_fast=placement.fail_fast),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def _slots(shares: Mapping[str, dict[str, float]]) -> int:
+    """How many trials the live cluster can hold at once."""
+    total = ray.cluster_resources()
+    return max(1, int(max(min(total.get(kind, 0.0) / share for kind, share in each.items()) for each in shares.values())))
+
+
+def disconnect() -> None:
+    """Leave the cluster, or end the Ray that `connect` started and every worker with it."""
+    ray.shutdown()

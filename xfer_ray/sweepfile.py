@@ -1,0 +1,103 @@
+"""Reading a sweep file: Python that declares `SWEEP`, and the options that choose among its trials."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from xfer_ray.core import DeclarationError, Sweep, Trial, XferRayError, unknown
+
+_SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+
+
+def read(path: Path) -> tuple[Sweep, ModuleType]:
+    """The sweep that a file declares, and its module, which workers need for functions of its own."""
+    if not path.is_file():
+        beside = sorted(str(p) for p in Path("sweeps").glob("*.py") if p.name != "__init__.py")
+        raise DeclarationError(f"no sweep file {str(path)!r}" + (f"; possible: {', '.join(beside)}" if beside else ""))
+    module = _execute(path)
+    sweep = getattr(module, "SWEEP", None)
+    if not isinstance(sweep, Sweep):
+        raise DeclarationError(f"{path} declares no SWEEP = Sweep(name, trials); found {type(sweep).__name__}")
+    return sweep, module
+
+
+def _execute(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"xfer_ray_sweep_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise DeclarationError(f"{path} is not a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up while it is executed
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except XferRayError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except Exception as error:
+        line = _line(error, path)
+        raise DeclarationError(f"{path}{line}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _line(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f":{error.lineno}"
+    number, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    return f":{number}" if number else ""
+
+
+def choose(sweep: Sweep, *, seeds: str | None = None, only: str | None = None) -> tuple[Sweep, tuple[Trial, ...]]:
+    """The sweep with `--seeds` applied, and of its trials those that `--only` names.
+
+    `seeds` ("0-4" or "0,2") replaces the declared ones; `only` ("source=de-MT-en,seed=0") leaves the plan as it is.
+    """
+    if seeds is not None:
+        firsts = {(t.task.name, t.model.name, t.source): t for t in reversed(sweep.trials)}
+        ordered = [t for t in sweep.trials if firsts[(t.task.name, t.model.name, t.source)] is t]
+        sweep = replace(sweep, trials=tuple(replace(t, seed=seed) for t in ordered for seed in parse_seeds(seeds)))
+    return sweep, tuple(t for t in sweep.trials if _chosen(t, parse_only(only, sweep)))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds that "0-4", "3" or "0,2,5-7" names, in order."""
+    if not _SEEDS.fullmatch(text):
+        raise DeclarationError(f"--seeds {text!r} is not like '0-4', '3' or '0,2,5-7'")
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise DeclarationError(f"--seeds {text!r} names a seed twice or none")
+    return tuple(seeds)
+
+
+def parse_only(text: str | None, sweep: Sweep) -> dict[str, set[str]]:
+    """What `--only` asks for: "task=xnli,source=de-MT-en,source=ru-MT-en" -> {"task": {"xnli"}, "source": {...}}."""
+    asked: dict[str, set[str]] = {}
+    for part in filter(None, (text or "").split(",")):
+        field, equals, value = part.partition("=")
+        if not equals or field not in ("task", "model", "source", "seed"):
+            raise DeclarationError(f"--only {part!r} is not like task=…, model=…, source=… or seed=…")
+        known = {_field(trial, field): None for trial in sweep.trials}
+        if value not in known:
+            raise unknown(f"{field} in sweep {sweep.name}", value, known)
+        asked.setdefault(field, set()).add(value)
+    return asked
+
+
+def _chosen(trial: Trial, asked: dict[str, set[str]]) -> bool:
+    return all(_field(trial, field) in values for field, values in asked.items())
+
+
+def _field(trial: Trial, field: str) -> str:
+    return {"task": trial.task.name, "model": trial.model.name, "source": str(trial.source), "seed": str(trial.seed)}[field]
