@@ -135,9 +135,9 @@ def _missing_of(selected: Selected, model: str, roles: Mapping[str, list[str]]) 
         if scores.empty:
             yield f"{name}{role}{'' if source in planned else ', which is not planned'}"
             continue
-        seeds, there = planned[source], set(scores["seed"])
+        seeds, there, covered = planned[source], set(scores["seed"]), set(scores["target"])
         for seed in sorted(seeds - there):
             yield f"{name}.s{seed}{role}: {len(there)} of {len(seeds)} seeds are averaged"
         for target in selected.facts.targets:
-            if target not in set(scores["target"]):
+            if target not in covered:
                 yield f"{name} on target {target}"

@@ -12,17 +12,19 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 
 # Each room, from the top of the house down, and the rooms it may look into.
 MAY_IMPORT = {
-    "cli": {"run", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "results", "storage", "tasks", "trial", "analysis", "core", "progress"},
-    "run": {"plan", "pretrained", "results", "storage", "progress", "trial", "sweep", "core"},
-    "sweep": {"pretrained", "results", "progress", "trial", "core"},
+    "cli": {"run", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "records", "results", "storage", "tasks", "trial", "progress", "analysis", "core"},
+    "run": {"sweep", "plan", "adoption", "pretrained", "progress", "trial", "records", "results", "storage", "core"},
+    "sweep": {"pretrained", "progress", "trial", "records", "core"},
+    "revisions": {"tasks", "models", "results", "core"},
     "sweepfile": {"core"},
-    "revisions": {"results", "tasks", "models", "core"},
-    "plan": {"results", "core"},
-    "progress": {"results"},
-    "trial": {"metrics", "pretrained", "results", "models", "core"},
+    "trial": {"models", "metrics", "pretrained", "records", "results", "core"},
     "pretrained": {"models", "storage", "core"},
-    "checking": {"results", "storage", "core"},
+    "progress": {"records", "results"},
+    "plan": {"records", "results", "core"},
+    "adoption": {"results", "core"},
+    "checking": {"results", "core"},
     "importing": {"results", "storage", "core"},
+    "records": {"results"},
     "results": {"storage", "core"},
     "storage": {"core"},
     "metrics": {"core"},
@@ -31,7 +33,7 @@ MAY_IMPORT = {
     "miniature": {"core"},
     "core": set(),
     "analysis": {"results", "core"},
-    "sweeps": {"tasks", "models", "core", "miniature", "sweeps"},
+    "sweeps": {"tasks", "models", "core"},
 }  # fmt: skip
 DOORS = {
     "ray": {"sweep"},

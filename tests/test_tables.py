@@ -112,6 +112,14 @@ def test_runs_are_the_fewest_seeds_behind_a_row_and_the_missing_trial_is_named()
     assert relative.notes == ("missing: toy.m.sw-MT-en.s1 (denominator of column sw-HT-en): 1 of 2 seeds are averaged",)
 
 
+def test_the_seeds_of_the_baseline_stand_behind_every_advantage():
+    more = {name: CELLS[name] for name in SOURCES[1:]}
+    scores = pd.concat([scored.rows(abilities()), scored.rows(abilities(more), seed=1)])
+    raw = replace(TASK, normalized=False)
+    assert [row.runs for row in table(task=raw, scores=scores, seeds=(0, 1)).blocks[0].rows] == [1, 1, 1]
+    assert [row.runs for row in table(task=raw, scores=scores, seeds=(0, 1), values="ability").blocks[0].rows] == [1, 2, 2]
+
+
 # ------------------------------------------------------------------------------ holes
 
 
@@ -365,7 +373,8 @@ def test_a_results_folder_is_read_and_foreign_scores_are_counted(tmp_path):
     plan = scored.plan({"toy": TASK}, ["m"], SOURCES)
     write_plan(found, plan)
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    for trial in (*plan.trials, replace(plan.trials[0], trial="toy.m.en-O.s0-stale")):
+    found.storage.create(found.table("scores", "toy.m.en-O.s0-stale"), b"not even Parquet: nobody reads it")
+    for trial in plan.trials:
         put_scores(
             found,
             [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-SWEEP_FILE = '''
+SWEEP_FILE = """
 import hashlib, os, signal, time
 from pathlib import Path
 from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid
@@ -61,7 +61,7 @@ CORPORA = tuple(Corpus(l) if l == "en" else Corpus(l, "HT", Corpus("en")) for l 
 TOY = Task(name="toy", sources=CORPORA, targets=CORPORA, load=load, labels=LABELS, parallel=True, groups={{"Rest": {rest!r}}})
 TOY_MODEL = Model(name="toy-model", family=fine_tune, recipe=Recipe(steps=10, learning_rate=0.1, batch_size=1), gpus=0)
 SWEEP = Sweep("toy", grid(tasks=[TOY], models=[TOY_MODEL], seeds={seeds!r}))
-'''
+"""
 
 
 class Toy:
@@ -73,7 +73,14 @@ class Toy:
         self.declare()
 
     def declare(self, languages=("en", "de", "ru"), seeds=(0, 1), seconds=0.1, examples=30) -> None:
-        text = SWEEP_FILE.format(here=str(self.folder), languages=tuple(languages), rest=tuple(languages[1:]), seeds=tuple(seeds), seconds=seconds, examples=examples)
+        text = SWEEP_FILE.format(
+            here=str(self.folder),
+            languages=tuple(languages),
+            rest=tuple(languages[1:]),
+            seeds=tuple(seeds),
+            seconds=seconds,
+            examples=examples,
+        )
         (self.folder / "toy.py").write_text(text)
 
     def fault(self, trial: str, *kinds: str) -> None:

@@ -182,9 +182,10 @@ def tables(
     """Print the paper's tables: relative abilities, advantages over English, averages over groups of targets."""
     from analysis import render
     from analysis import tables as building
+    from analysis.selection import Options
 
     found = _open(results_folder)
-    options = building.Options(
+    options = Options(
         task=task,
         model=model,
         metric=metric,

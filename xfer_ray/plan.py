@@ -109,13 +109,13 @@ def _missing_checkpoint(model: Model, mirror: str | None) -> str:
     if name.startswith((".", "/", "~")):
         if Path(name).expanduser().is_dir():
             return ""
-        return f"checkpoint folder {name} does not exist; write it with model.save_pretrained({name!r}) and tokenizer.save_pretrained({name!r})"
+        return f"checkpoint folder {name} does not exist; write it with save_pretrained({name!r}) of a model and of its tokenizer"
     if mirror is None or Path(name).is_dir():
         return ""
     folder = Path(mirror) / name
     if any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists():
         return ""
-    return f"the mirror holds no weights of {name}; put model.safetensors into {folder}, or leave --mirror out to fetch it from the hub"
+    return f"the mirror holds no weights of {name}; put model.safetensors into {folder}, or leave --mirror out to use the hub"
 
 
 def estimate(found: Results, trials: Iterable[State], gpus: Mapping[str, float]) -> Estimate:

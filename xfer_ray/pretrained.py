@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from xfer_ray.core import DataError, Pretraining
+from xfer_ray.models import checkpoints
 from xfer_ray.storage import Storage
 
 _MARKER = "complete.json"
@@ -44,23 +43,16 @@ def make(storage: Storage, pretraining: Pretraining, scratch: Path, report: Call
 def fetch(storage: Storage, pretraining: Pretraining, scratch: Path) -> Path:
     """A local folder with this checkpoint, copied once per node and verified against the marker."""
     marker = storage.read(f"{_folder(pretraining)}/{_MARKER}")
-    local = scratch / "pretrained" / f"{pretraining.digest}-{_revision(marker)[:12]}"
-    if local.is_dir():
-        return local
-    local.parent.mkdir(parents=True, exist_ok=True)
-    copy = Path(tempfile.mkdtemp(dir=local.parent))
-    for name, sha256 in json.loads(marker).items():
-        data = storage.read(f"{_folder(pretraining)}/{name}")
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise DataError(
-                f"{_folder(pretraining)}/{name} is damaged: its sha256 is not the one in {_MARKER}; delete the folder to make it again"
-            )
-        (copy / name).write_bytes(data)
-    try:
-        os.rename(copy, local)
-    except OSError:  # another worker of this node was first
-        shutil.rmtree(copy)
-    return local
+
+    def write(copy: Path) -> None:
+        for name, sha256 in json.loads(marker).items():
+            data = storage.read(f"{_folder(pretraining)}/{name}")
+            if hashlib.sha256(data).hexdigest() != sha256:
+                where = f"{storage.url}/{_folder(pretraining)}"
+                raise DataError(f"{where}/{name} is damaged: its sha256 is not the one in {_MARKER}; delete {where} to make it again")
+            (copy / name).write_bytes(data)
+
+    return checkpoints.made(scratch / "pretrained" / f"{pretraining.digest}-{_revision(marker)[:12]}", write)
 
 
 def revision(storage: Storage, pretraining: Pretraining) -> str:

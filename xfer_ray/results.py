@@ -249,13 +249,15 @@ def read_scores(results: Results, trials: Collection[str] | None = None) -> pd.D
 
     with ThreadPoolExecutor() as pool:
         tables = list(pool.map(read, wanted))
-    return pa.concat_tables(tables or [_schema(Score).empty_table()]).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(tables or [_schema(Score).empty_table()]).to_pandas()
+    return frame
 
 
 def read_predictions(results: Results, trial: str) -> pd.DataFrame:
     """The predictions of one trial."""
     path = results.table("predictions", trial)
-    return from_bytes(results.storage.read(path), path).to_pandas()
+    frame: pd.DataFrame = from_bytes(results.storage.read(path), path).to_pandas()
+    return frame
 
 
 def put_json(results: Results, path: str, value: Mapping[str, object]) -> None:

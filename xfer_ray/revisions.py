@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xfer_ray import results
-from xfer_ray.core import Pretraining, Trial
+from xfer_ray.core import Trial
 from xfer_ray.results import Results
 
 

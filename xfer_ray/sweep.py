@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -73,10 +75,10 @@ class TrialList(Searcher):  # type: ignore[misc]
         super().__init__()
         self._count, self._next = count, 0
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         """The next index, or that the list has ended."""
         if self._next == self._count:
-            return cast(str, Searcher.FINISHED)
+            return Searcher.FINISHED
         self._next += 1
         return {"index": self._next - 1}
 
@@ -100,23 +102,23 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         """Tune saves its callbacks with its state; the display has no place there."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker took a trial."""
         _guarded(lambda: self._progress.started(self._id(trial)))
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ANN401
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """A trial ended, or failed in a way that trying again cannot help."""
         _guarded(lambda: self._finished(result["trial"], result["state"], result["reason"]))
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died or raised, and Tune will try again."""
         _guarded(lambda: self._progress.retried(self._id(trial), self._reason(trial)))
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """All attempts failed."""
         _guarded(lambda: self._finished(self._id(trial), "failed", self._reason(trial)))
 
-    def _id(self, trial: Any) -> str:  # noqa: ANN401
+    def _id(self, trial: Any) -> str:
         return self._trials[trial.config["index"]].id
 
     def _finished(self, trial: str, state: str, reason: str) -> None:
@@ -124,7 +126,7 @@ class Reporter(tune.Callback):  # type: ignore[misc]
             self._failed[trial] = reason
         self._progress.finished(trial, state, reason)
 
-    def _reason(self, trial: Any) -> str:  # noqa: ANN401
+    def _reason(self, trial: Any) -> str:
         """What the attempt itself recorded, else what Ray knows of a worker that died, which is recorded here."""
         error = _error_of(trial)
         if isinstance(error, ray.exceptions.RayTaskError):
@@ -136,7 +138,7 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         return reason
 
 
-def _error_of(trial: Any) -> Exception | None:  # noqa: ANN401
+def _error_of(trial: Any) -> Exception | None:
     """The exception that ended the last attempt, which Tune leaves pickled in its scratch folder."""
     file = trial.pickled_error_file
     if not file or not Path(file).exists():
@@ -158,9 +160,9 @@ def connect(placement: Placement, module: ModuleType | None) -> None:
     """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS."""
     if module is not None:
         ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
-    if ray.is_initialized():
-        return
     address = placement.address or os.environ.get("RAY_ADDRESS") or "local"
+    _knock(address)
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -169,7 +171,22 @@ def connect(placement: Placement, module: ModuleType | None) -> None:
             runtime_env={"env_vars": worker_environment(placement, module)},
         )
     except Exception as error:
-        raise SetupError(f"Ray at {address} does not answer: {str(error).strip().splitlines()[0]}") from error
+        raise SetupError(f"Ray at {address} cannot be used: {str(error).strip().splitlines()[0]}") from error
+    signal.signal(signal.SIGTERM, ours)  # Ray takes it for a crash
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say, Reporter says
+
+
+def _knock(address: str) -> None:
+    """Refuse a dead address within seconds: Ray itself would go on trying for minutes."""
+    host, mark, port = address.rpartition("://")[2].rpartition(":")
+    if not mark or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise SetupError(
+            f"Ray at {address} does not answer: {error}; give the address that `ray start` printed, or none for this machine"
+        ) from error
 
 
 def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:

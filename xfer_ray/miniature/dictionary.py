@@ -16,9 +16,9 @@ UNSPACED = ("zh", "ja")
 
 
 def translate(event: Event, language: str) -> str:
-    """Gloss the English sentence: 'The doctor did not see two dogs.' -> 'Der Arzt nicht sehen zwei Hund.'
+    """Gloss the English sentence; a word of several senses is sometimes taken in the wrong one, always in the same sentences.
 
-    The same sentence always comes out the same; a word of several senses is sometimes taken in the wrong one.
+    The doctor saw three dogs. -> Der Arzt sehen drei Hund.
     """
     random = Random(f"{event} {language}")
 

@@ -14,7 +14,7 @@ def sentence(event: Event, language: str) -> str:
 
 
 def written(words: list[str]) -> str:
-    """['der', '', 'Hund'] -> 'Der Hund.'"""
+    """Words as a written sentence: `der`, ``, `Hund` -> Der Hund."""
     line = " ".join(word for word in words if word)
     return f"{line[0].upper()}{line[1:]}."
 
@@ -49,7 +49,7 @@ def _english_phrase(phrase: Phrase) -> str:
 
 
 def _german(event: Event) -> str:
-    """The finite verb second, the participle last: Gestern hat der Arzt den Hund im Garten nicht gesehen."""
+    """The finite verb second, the participle last."""
     agent = _german_phrase(event.agent, accusative=False)
     auxiliary = "hat" if event.agent.count == "one" else "haben"
     front = [_time(event, "de"), auxiliary, agent] if event.time else [agent, auxiliary]
@@ -147,7 +147,7 @@ def _chinese_phrase(phrase: Phrase) -> str:
 
 
 def _japanese(event: Event) -> str:
-    """The verb last; は marks what is known, が what is counted: 昨日、医者は庭で三匹の犬を見た。"""
+    """The verb last; は marks what is known, が what is counted."""
     time = f"{_time(event, 'ja')}、" if event.time else ""
     particle = "は" if event.agent.count == "one" else "が"
     verb = VERBS[event.verb].forms["ja"][int(event.negated)]

@@ -158,16 +158,20 @@ def _otherwise(event: Event) -> Iterator[Change]:
     if _may_swap(event):
         yield "roles", replace(event, agent=event.patient, patient=event.agent)
     for role, phrase, other in _phrases(event):
-        for noun in _siblings(phrase.noun):
-            if noun != other.noun:
-                yield f"{role}.noun", _with(event, role, noun=noun)
-        for count in NUMBERS if phrase.count in NUMBERS else ():
-            if count != phrase.count:
-                yield f"{role}.count", _with(event, role, count=count)
-        if phrase.quality:
-            yield f"{role}.quality", _with(event, role, quality=QUALITIES[phrase.quality].opposite)
+        yield from _other_phrases(event, role, phrase, other)
     yield from (("place", replace(event, place=place)) for place in PLACES if event.place not in ("", place))
     yield from (("time", replace(event, time=time)) for time in TIMES if event.time not in ("", time))
+
+
+def _other_phrases(event: Event, role: str, phrase: Phrase, other: Phrase) -> Iterator[Change]:
+    for noun in _siblings(phrase.noun):
+        if noun != other.noun:
+            yield f"{role}.noun", _with(event, role, noun=noun)
+    for count in NUMBERS if phrase.count in NUMBERS else ():
+        if count != phrase.count:
+            yield f"{role}.count", _with(event, role, count=count)
+    if phrase.quality:
+        yield f"{role}.quality", _with(event, role, quality=QUALITIES[phrase.quality].opposite)
 
 
 def _phrases(event: Event) -> tuple[tuple[str, Phrase, Phrase], ...]:

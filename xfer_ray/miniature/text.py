@@ -13,10 +13,10 @@ from xfer_ray.miniature.meaning import Event, choose, draw, fold, general
 STORIES = 14_000
 
 
-def stories(seed: int) -> Sequence[Document]:
+def stories(seed: int, count: int = STORIES) -> Sequence[Document]:
     """Two accounts of one event, either of which may leave something out; no event of validation or test is among them."""
     random = Random(f"{seed} text")
-    return [_story(random) for _ in range(STORIES)]
+    return [_story(random) for _ in range(count)]
 
 
 def _story(random: Random) -> Document:

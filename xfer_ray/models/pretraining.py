@@ -1,43 +1,55 @@
 """Make a checkpoint: learn a vocabulary, draw the weights, and pre-train them on sentence pairs in several languages.
 
-Three objectives share each forward pass: masked tokens, replaced tokens of the second sentence, and, from the pooled
-first token, whether the second sentence had any replaced. The last two teach the comparison of two sentences.
+Three objectives share each forward pass: masked tokens; replaced tokens of the second sentence; and, from the pooled
+first token, whether the second sentence has any. The last two teach what masking alone does not in so short a time:
+to compare two sentences, and to put the outcome where a classifier will look for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from xfer_ray.core import Document, Pretraining, demand
+from xfer_ray.models.checkpoints import locate
 
 if TYPE_CHECKING:
     from transformers import BertModel, BertTokenizer
 
+# All of these were found by trial on the miniature world.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-CROSS_LINGUAL = (0.0, 0.5)  # pairs whose sentences differ in language
-MASKED = 0.15
-CORRUPTED = 0.5  # pairs with replaced tokens
+CROSS_LINGUAL = (0.0, 0.5)  # pairs in two languages, at the first step and at the last: first comparing, then across languages
+MASKED = 0.15  # of the tokens
+CORRUPTED = 0.5  # of the pairs have replaced tokens
 REPLACED = 0.2  # of the tokens of such a second sentence
 REPLACED_WEIGHT = 5.0
-POOLED_WEIGHT = 1.0
+DEVIATIONS = {"word_embeddings": 0.08, "position_embeddings": 0.02, "token_type_embeddings": 0.04}
+QUERY_SCALES = (1.0, 0.7)  # in the first layer, and above
+WEIGHT_DECAY = 0.01
+BUCKET = 50  # batches whose pairs are sorted by length together
+
+Ids = npt.NDArray[np.int64]
+Report = Callable[[int, int], None]
 
 
-def make(pretraining: Pretraining, folder: Path, report: Callable[[int, int], None]) -> None:
+def make(pretraining: Pretraining, folder: Path, report: Report) -> None:
     """Write a folder that `from_pretrained` loads. On one thread the same declaration gives the same bytes."""
+    kind = pretraining.architecture["model_type"]
+    demand(kind == "bert" or not pretraining.steps, f"pre-training knows model_type 'bert', not {kind!r}; with steps=0 it makes any")
     documents = pretraining.text(pretraining.seed) if pretraining.text else ()
     tokenizer = _tokenizer(pretraining.vocabulary, documents)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(pretraining.seed)
-        model = _start(pretraining, len(tokenizer))
+        model = _start(pretraining.architecture, tokenizer)
         if pretraining.steps:
-            _train(model, _Text(tokenizer, documents, pretraining), pretraining, report)
+            _train(model, _batches(tokenizer, documents, pretraining), pretraining, report)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -48,83 +60,94 @@ def make(pretraining: Pretraining, folder: Path, report: Callable[[int, int], No
 def _tokenizer(vocabulary: int | str, documents: Sequence[Document]) -> BertTokenizer:
     from transformers import AutoTokenizer, BertTokenizer
 
-    from xfer_ray.models.checkpoints import locate
-
     if isinstance(vocabulary, str):
         return AutoTokenizer.from_pretrained(locate(vocabulary, None))
-    settings = {"do_lower_case": False, "strip_accents": False}
-    blank = BertTokenizer(**settings)
-    return BertTokenizer(vocab=_vocabulary(blank, documents, vocabulary), **settings)
+    cased = {"do_lower_case": False, "strip_accents": False}
+    return BertTokenizer(vocab=_learned(BertTokenizer(**cased), documents, vocabulary), **cased)
 
 
-def _vocabulary(blank: BertTokenizer, documents: Sequence[Document], size: int) -> dict[str, int]:
+def _learned(blank: BertTokenizer, documents: Sequence[Document], size: int) -> dict[str, int]:
+    """A WordPiece vocabulary of `size` pieces, over words, and over single characters where they are Chinese ones."""
     from tokenizers.trainers import WordPieceTrainer
 
     trainer = WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
     sentences = (sentence for document in documents for told in document.values() for sentence in told)
-    backend = blank.backend_tokenizer
-    backend.train_from_iterator(sentences, trainer)
-    return backend.get_vocab()
+    blank.backend_tokenizer.train_from_iterator(sentences, trainer)
+    learned: dict[str, int] = blank.backend_tokenizer.get_vocab()
+    return learned
 
 
 # ------------------------------------------------------------------------------ weights
 
 
-def _start(pretraining: Pretraining, vocabulary: int) -> BertModel:
+def _start(architecture: Mapping[str, str | int | float | bool], tokenizer: BertTokenizer) -> BertModel:
     from transformers import AutoConfig, AutoModel
 
-    fields = dict(pretraining.architecture)
-    config = AutoConfig.for_model(str(fields.pop("model_type")), vocab_size=vocabulary, **fields)
+    fields = dict(architecture)
+    model_type = str(fields.pop("model_type"))
+    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **fields)
     model = AutoModel.from_config(config)
-    if config.model_type == "bert":
+    if model_type == "bert":
         _mimetic(model)
     return model
 
 
-EMB = (0.08, 0.02, 0.04)
-
-
 def _mimetic(model: BertModel) -> None:
-    """Start where trained attention tends to arrive: a token attends to its likes, so that pairs can be compared."""
-    embeddings = model.embeddings
-    for table, deviation in (
-        (embeddings.word_embeddings, EMB[0]),
-        (embeddings.position_embeddings, EMB[1]),
-        (embeddings.token_type_embeddings, EMB[2]),
-    ):
-        nn.init.normal_(table.weight, std=deviation)
+    """Start as trained encoders are: a token attends to its likes, so that sentences can be compared from the first step."""
+    for table, deviation in DEVIATIONS.items():
+        nn.init.normal_(getattr(model.embeddings, table).weight, std=deviation)
+    first, above = QUERY_SCALES
     for depth, layer in enumerate(model.encoder.layer):
         attention = layer.attention.self
-        nn.init.orthogonal_(attention.query.weight, gain=0.7 if depth else 1.0)
+        nn.init.orthogonal_(attention.query.weight, gain=above if depth else first)
         with torch.no_grad():
             attention.key.weight.copy_(attention.query.weight)
 
 
+# ------------------------------------------------------------------------------ training
+
+
 class _Heads(nn.Module):
-    """What only pre-training needs: which token was masked, which was replaced, whether any was."""
+    """What only pre-training needs: which token was masked, which one is replaced, whether any is."""
 
     def __init__(self, model: BertModel) -> None:
         super().__init__()
-        width = model.config.hidden_size
+        width, pieces = model.config.hidden_size, model.config.vocab_size
         self.masked = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
-        self.vocabulary = model.embeddings.word_embeddings.weight
-        self.bias = nn.Parameter(torch.zeros(len(self.vocabulary)))
+        self.bias = nn.Parameter(torch.zeros(pieces))
         self.replaced = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
         self.pooled = nn.Linear(width, 1)
 
     def loss(self, model: BertModel, batch: _Batch) -> Tensor:
-        out = model(batch.ids, attention_mask=batch.ids.ne(0), token_type_ids=batch.segments)
-        hidden = out.last_hidden_state
-        logits = self.masked(hidden[batch.masked]) @ self.vocabulary.T + self.bias
-        self.parts = [nn.functional.cross_entropy(logits, batch.labels)]
-        second = batch.judged
-        self.parts.append(
-            nn.functional.binary_cross_entropy_with_logits(self.replaced(hidden[second]).squeeze(-1), batch.replaced[second].float())
-        )
-        any_replaced = batch.replaced.any(dim=1).float()
-        self.parts.append(nn.functional.binary_cross_entropy_with_logits(self.pooled(out.pooler_output).squeeze(-1), any_replaced))
-        m, r, p = self.parts
-        return m + REPLACED_WEIGHT * r + POOLED_WEIGHT * p
+        out = model(batch.ids, attention_mask=batch.attended, token_type_ids=batch.segments)
+        hidden = out.last_hidden_state  # (batch, length, width)
+        words = model.embeddings.word_embeddings.weight
+        masked = nn.functional.cross_entropy(self.masked(hidden[batch.masked]) @ words.T + self.bias, batch.labels)
+        replaced = _binary(self.replaced(hidden[batch.judged]), batch.replaced[batch.judged])
+        pooled = _binary(self.pooled(out.pooler_output), batch.replaced.any(dim=1))
+        return masked + REPLACED_WEIGHT * replaced + pooled
+
+
+def _binary(logits: Tensor, truth: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(-1), truth.float())
+
+
+def _train(model: BertModel, batches: Iterator[_Batch], pretraining: Pretraining, report: Report) -> None:
+    heads = _Heads(model)
+    parameters = [*model.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=pretraining.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    steps, warmup = pretraining.steps, pretraining.warmup_steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / max(1, warmup), (steps - step) / max(1, steps - warmup))
+    )
+    model.train()
+    for step, batch in enumerate(batches, 1):
+        heads.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        report(step, steps)
 
 
 # ------------------------------------------------------------------------------ batches
@@ -132,106 +155,93 @@ class _Heads(nn.Module):
 
 @dataclass(frozen=True)
 class _Batch:
-    """Pairs as `[CLS] first [SEP] second [SEP]`; all tensors (batch, length), labels one per masked token."""
+    """Pairs as `[CLS] first [SEP] second [SEP]`. Tensors are (batch, length), but `labels` is one per masked token."""
 
     ids: Tensor
+    attended: Tensor
     segments: Tensor
     masked: Tensor
     labels: Tensor
     replaced: Tensor
-    judged: Tensor
+    judged: Tensor  # tokens of the second sentence that are there to be called replaced or not
 
 
-class _Text:
-    """The sentences as token ids by language and story, and batches drawn from them."""
-
-    def __init__(self, tokenizer: BertTokenizer, documents: Sequence[Document], pretraining: Pretraining) -> None:
-        self.special = tuple(tokenizer.convert_tokens_to_ids(list(SPECIAL)))
-        self.limit = (int(pretraining.architecture.get("max_position_embeddings", 512)) - 3) // 2
-        self.pretraining = pretraining
-        self.size = len(tokenizer)
-        self.random = np.random.default_rng(pretraining.seed)
-        sentences = sorted({s for document in documents for told in document.values() for s in told})
-        encoded = tokenizer.backend_tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
-        ids = {s: np.array(e.ids[: self.limit]) for s, e in zip(sentences, encoded, strict=True)}
-        self.stories = [{language: [ids[s] for s in told] for language, told in document.items()} for document in documents]
-        self.tokens = {}
-        for story in self.stories:
-            for language, told in story.items():
-                self.tokens.setdefault(language, []).extend(told)
-        self.tokens = {language: np.concatenate(told) for language, told in self.tokens.items()}
-
-    def batches(self) -> Iterator[_Batch]:
-        steps, size = self.pretraining.steps, self.pretraining.batch_size
-        done = 0
-        while done < steps:
-            self.progress = done / steps
-            count = min(50, steps - done)
-            pairs = [self.pair() for _ in range(count * size)]
-            pairs.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
-            for start in self.random.permutation(count):
-                yield self.batch(pairs[start * size : (start + 1) * size])
-            done += count
-
-    def pair(self):
-        story = self.stories[self.random.integers(len(self.stories))]
-        languages = list(story)
-        weights = np.array([self.pretraining.sampling.get(l, 1.0) for l in languages])
-        first = second = languages[self.random.choice(len(languages), p=weights / weights.sum())]
-        if self.random.random() < CROSS_LINGUAL[0] + (CROSS_LINGUAL[1] - CROSS_LINGUAL[0]) * self.progress:
-            second = languages[self.random.choice(len(languages), p=weights / weights.sum())]
-        a, b = story[first], story[second]
-        if self.random.random() < 0.5:
-            return a[0], b[-1], second
-        return a[-1], b[0], second
-
-    def batch(self, pairs) -> _Batch:
-        pad, _, cls, sep, mask = self.special
-        random = self.random
-        width = max(len(a) + len(b) for a, b, _ in pairs) + 3
-        ids = np.full((len(pairs), width), pad)
-        segments = np.zeros_like(ids)
-        replaced = np.zeros(ids.shape, bool)
-        special = np.ones(ids.shape, bool)
-        for row, (a, b, language) in enumerate(pairs):
-            start, end = len(a) + 2, len(a) + 2 + len(b)
-            ids[row, 0], ids[row, start - 1], ids[row, end] = cls, sep, sep
-            ids[row, 1 : start - 1] = a
-            segments[row, start : end + 1] = 1
-            special[row, 1 : start - 1] = False
-            special[row, start:end] = False
-            if random.random() < CORRUPTED:
-                chosen = random.random(len(b)) < REPLACED
-                chosen[random.integers(len(b))] = True
-                new = np.where(chosen, random.choice(self.tokens[language], len(b)), b)
-                ids[row, start:end] = new
-                replaced[row, start:end] = new != b
-            else:
-                ids[row, start:end] = b
-        masked = (random.random(ids.shape) < MASKED) & ~special & ~replaced
-        labels = ids[masked]
-        ids[masked] = mask
-        judged = (segments == 1) & ~special & ~masked
-        t = torch.from_numpy
-        return _Batch(t(ids), t(segments), t(masked), t(labels), t(replaced), t(judged))
+class _Pair(NamedTuple):
+    first: Ids
+    second: Ids
+    replaced: npt.NDArray[np.bool_]  # of the second
 
 
-def _train(model: BertModel, text: _Text, pretraining: Pretraining, report: Callable[[int, int], None]) -> None:
-    heads = _Heads(model)
-    parameters = [*model.parameters(), *heads.parameters()]
-    parameters = list(dict.fromkeys(parameters))
-    optimizer = torch.optim.AdamW(parameters, lr=pretraining.learning_rate, weight_decay=0.01, fused=True)
-    steps, warmup = pretraining.steps, pretraining.warmup_steps
-    model.train()
-    for step, batch in enumerate(text.batches(), 1):
-        rate = pretraining.learning_rate * min(step / warmup, (steps - step) / max(1, steps - warmup))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = heads.loss(model, batch)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        report(step, steps)
-        if step % 100 == 0:
-            print(step, [round(p.item(), 3) for p in heads.parts], flush=True)
+def _batches(tokenizer: BertTokenizer, documents: Sequence[Document], pretraining: Pretraining) -> Iterator[_Batch]:
+    """The batches of all steps: of similar length within, in random order."""
+    random = np.random.default_rng(pretraining.seed)
+    limit = (int(pretraining.architecture.get("max_position_embeddings", 512)) - 3) // 2
+    pairs = _Pairs(_encoded(tokenizer, documents, limit), pretraining.sampling, random)
+    special = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(list(SPECIAL)), strict=True))
+    size, steps = pretraining.batch_size, pretraining.steps
+    for done in range(0, steps, BUCKET):
+        count = min(BUCKET, steps - done)
+        drawn = [pairs.draw(done / steps) for _ in range(count * size)]
+        drawn.sort(key=lambda pair: len(pair.first) + len(pair.second))
+        for index in random.permutation(count):
+            yield _batch(drawn[index * size : (index + 1) * size], special, random)
+
+
+def _encoded(tokenizer: BertTokenizer, documents: Sequence[Document], limit: int) -> list[dict[str, list[Ids]]]:
+    sentences = sorted({sentence for document in documents for told in document.values() for sentence in told})
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
+    ids = {sentence: np.array(encoding.ids[:limit]) for sentence, encoding in zip(sentences, encodings, strict=True)}
+    return [{language: [ids[sentence] for sentence in told] for language, told in document.items()} for document in documents]
+
+
+class _Pairs:
+    """Draws two sentences of one document: neighbors, in either order, the second one corrupted or not."""
+
+    def __init__(self, documents: list[dict[str, list[Ids]]], sampling: Mapping[str, float], random: np.random.Generator) -> None:
+        self.documents, self.sampling, self.random = documents, sampling, random
+        languages = sorted({language for document in documents for language in document})
+        # What a token is replaced by: one of the same language, as frequent as it is there.
+        self.tokens = {one: np.concatenate([ids for document in documents for ids in document.get(one, [])]) for one in languages}
+
+    def draw(self, progress: float) -> _Pair:
+        document = self.documents[self.random.integers(len(self.documents))]
+        start, end = CROSS_LINGUAL
+        crossing = self.random.random() < start + (end - start) * progress
+        first = self._language(document)
+        second = self._language(document) if crossing else first
+        last = len(document[first]) - 1
+        at = int(self.random.integers(max(1, last)))
+        here, there = (at, min(at + 1, last)) if self.random.random() < 0.5 else (min(at + 1, last), at)
+        return self._corrupted(document[first][here], document[second][there], second)
+
+    def _language(self, document: Mapping[str, list[Ids]]) -> str:
+        languages = list(document)
+        weights = np.array([self.sampling.get(language, 1.0) for language in languages])
+        return languages[self.random.choice(len(languages), p=weights / weights.sum())]
+
+    def _corrupted(self, first: Ids, second: Ids, language: str) -> _Pair:
+        if self.random.random() >= CORRUPTED:
+            return _Pair(first, second, np.zeros(len(second), dtype=np.bool_))
+        chosen = self.random.random(len(second)) < REPLACED
+        chosen[self.random.integers(len(second))] = True  # at least one
+        told = np.where(chosen, self.random.choice(self.tokens[language], len(second)), second)
+        return _Pair(first, told, told != second)
+
+
+def _batch(pairs: Sequence[_Pair], special: Mapping[str, int], random: np.random.Generator) -> _Batch:
+    shape = len(pairs), max(len(pair.first) + len(pair.second) for pair in pairs) + 3
+    ids = np.full(shape, special["[PAD]"])
+    attended, second, replaced, words = (np.zeros(shape, dtype=np.bool_) for _ in range(4))
+    for row, pair in enumerate(pairs):
+        middle, end = len(pair.first) + 2, len(pair.first) + len(pair.second) + 2
+        ids[row, : end + 1] = [special["[CLS]"], *pair.first, special["[SEP]"], *pair.second, special["[SEP]"]]
+        attended[row, : end + 1] = True
+        second[row, middle : end + 1] = True
+        words[row, 1 : middle - 1] = words[row, middle:end] = True
+        replaced[row, middle:end] = pair.replaced
+    masked = (random.random(shape) < MASKED) & words & ~replaced
+    labels = ids[masked]
+    ids[masked] = special["[MASK]"]
+    judged = second & words & ~masked
+    tensors = (torch.from_numpy(array) for array in (ids, attended, second.astype(np.int64), masked, labels, replaced, judged))
+    return _Batch(*tensors)
