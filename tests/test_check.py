@@ -122,6 +122,7 @@ def test_what_a_file_says_must_fit_its_name_its_plan_and_its_predictions(sweep):
         ("scores", lambda t: t.assign(score=87.3), "it has scores outside [0, 1]"),
         ("scores", lambda t: t.assign(score=float("nan")), "it has scores outside [0, 1]"),
         ("scores", lambda t: t.assign(score=t["score"] * 0.99), "by its predictions"),
+        ("scores", lambda t: t.assign(n=21), "over 21 examples, and"),
         ("scores", lambda t: pd.concat([t, t.iloc[:1]]), "it holds en-O test accuracy last more than once"),
         ("predictions", lambda t: t.iloc[:-1], "accuracy of en-MT-de-MT-en~opus is"),
         ("predictions", lambda t: t[t["target"] != "en-O"], "it has accuracy of en-O, and its predictions have not"),
@@ -134,6 +135,20 @@ def test_what_a_file_says_must_fit_its_name_its_plan_and_its_predictions(sweep):
         assert sentence in reasons(sweep).get(f"{NAME}.parquet", "nothing") or any(sentence in f.reason for f in check(sweep)), sentence
         file_of(sweep, kind).write_bytes(sound)
     assert check(sweep) == []
+
+
+def test_a_score_that_is_missing_is_missed_without_a_plan_too(sweep):
+    (file_of(sweep).parents[1] / "sweep.json").unlink()
+    rewrite(sweep, "scores", lambda t: t.iloc[1:])
+    assert reasons(sweep) == {f"{NAME}.parquet": "it lacks the score of en-O last accuracy, which its predictions have"}
+
+
+def test_what_two_readers_understand_differently_is_found(sweep):
+    file = file_of(sweep)
+    table = pq.read_table(file)
+    zoneless = pa.array([0] * len(table), pa.timestamp("us"))
+    file.write_bytes(results.to_bytes(table.append_column("when", zoneless)))
+    assert reasons(sweep) == {file.name: "pyarrow and fastparquet read different values of when"}
 
 
 def test_scores_without_predictions_are_damage_and_predictions_without_scores_are_not(sweep):

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "run": {"sweep", "plan", "adoption", "pretrained", "progress", "trial", "records", "results", "storage", "core"},
     "sweep": {"pretrained", "progress", "trial", "records", "core"},
     "revisions": {"tasks", "models", "results", "core"},
-    "sweepfile": {"core"},
+    "sweepfile": {"metrics", "core"},
     "trial": {"models", "metrics", "pretrained", "records", "results", "core"},
     "pretrained": {"models", "storage", "core"},
     "progress": {"records", "results"},

@@ -32,12 +32,12 @@ TELLINGS = {
         "Mehrere Königinnen haben vier frische Birnen verkauft.",
     ],
     "es": [
-        "Ayer el médico vio a tres perros negros en el jardín.",
+        "El médico vio a tres perros negros en el jardín ayer.",
         "La reina rica no persiguió al gato.",
         "Varias reinas vendieron cuatro peras frescas.",
     ],
     "fr": [
-        "Hier, le médecin a vu trois chiens noirs dans le jardin.",
+        "Le médecin a vu trois chiens noirs dans le jardin hier.",
         "La reine riche n'a pas poursuivi le chat.",
         "Plusieurs reines ont vendu quatre poires fraîches.",
     ],

@@ -112,6 +112,7 @@ def run(
     in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
+    from xfer_ray import plan as planning
     from xfer_ray import results, revisions, sweepfile
     from xfer_ray import run as running
     from xfer_ray.trial import Desk
@@ -120,7 +121,8 @@ def run(
     declared, module = sweepfile.read(sweep)
     declared, chosen = sweepfile.choose(declared, seeds=seeds, only=only)
     found = running.prepare(declared, storage)
-    resolved = revisions.resolve(found, chosen)
+    blocked = planning.blocked_models(planning.models_of(chosen).values())
+    resolved = revisions.resolve(found, [trial for trial in chosen if trial.model.name not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models)
     placement = None
@@ -307,11 +309,15 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
 
     print(f"{name}: {_counted(planning.counts(states))}")
     for state in states:
-        if state.state != "done":
-            print(f"  {state.state.replace('_', ' '):8} {state.trial.trial}" + (f": {state.reason}" if state.reason else ""))
+        why = f": {state.reason}" if state.state == "failed" else ""
+        print(f"  {state.state.replace('_', ' '):8} {state.trial.trial}{why}")
+    for reason in dict.fromkeys(state.reason for state in states if state.state == "blocked"):
+        print(f"  blocked because {reason}")
     missing = [d for d in rules.planned_denominators(written) if d["source"] is None]
     for entry in missing:
-        print(f"  no denominator for {entry['target']} with {entry['model']} on {entry['task']}: its column of relative values stays empty")
+        print(
+            f"  no single denominator for {entry['target']} with {entry['model']} on {entry['task']}: name one with `tables --denominators`"
+        )
     for task, facts in written.tasks.items():
         print(f"  licence of {task}: {facts.licence or 'not known'}")
     if not estimate.trials:
@@ -326,8 +332,9 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
 
 def _print_summary(summary: Summary, storage: str, name: str, again: str) -> None:
     print(f"{name}: {summary.done} of {summary.total} trials done", file=sys.stderr)
-    for trial, reason in summary.blocked.items():
-        print(f"  blocked {trial}: {reason}", file=sys.stderr)
+    for reason in dict.fromkeys(summary.blocked.values()):
+        trials = [trial for trial, why in summary.blocked.items() if why == reason]
+        print(f"  blocked {', '.join(trials)}: {reason}", file=sys.stderr)
     if summary.failed:
         print(f"  {len(summary.failed)} failed; tracebacks are in {storage}/{name}/failures; try again with: {again}", file=sys.stderr)
     if summary.done:

@@ -61,6 +61,8 @@ class Progress:
         """A trial ended: committed (or found committed), or failed for good."""
         seconds = time.monotonic() - self._running.pop(trial, time.monotonic())
         self._waiting.pop(trial, None)
+        if state == "storage":  # the run ends here and says so
+            return
         if state == "failed":
             self._failed += 1
             self.say(f"failed   {trial}: {reason}")

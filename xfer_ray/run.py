@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from xfer_ray import adoption, plan, pretrained, records, results, storage
-from xfer_ray.core import Pretraining, Sweep, Trial
+from xfer_ray.core import Pretraining, StorageError, Sweep, Trial
 from xfer_ray.progress import Progress
 from xfer_ray.results import Results
 from xfer_ray.trial import Desk, attempt
@@ -95,6 +95,8 @@ def _in_process(missing: Sequence[Trial], to_make: Sequence[Pretraining], desk: 
             progress.finished(trial.id, "failed", failed[trial.id])
             continue
         progress.finished(trial.id, outcome.state, outcome.reason)
+        if outcome.state == "storage":
+            raise StorageError(outcome.reason)
         if outcome.state == "failed":
             failed[trial.id] = outcome.reason
     return failed

@@ -11,8 +11,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -30,7 +30,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from xfer_ray import pretrained, records
-from xfer_ray.core import DeclarationError, Pretraining, SetupError, Trial
+from xfer_ray.core import DeclarationError, Pretraining, SetupError, StorageError, Trial
 from xfer_ray.progress import Progress
 from xfer_ray.trial import Desk, attempt
 
@@ -48,6 +48,14 @@ class Placement:
     max_concurrent: int | None = None
     max_failures: int = 2
     fail_fast: bool = False
+
+
+@dataclass
+class Endings:
+    """What went wrong: failed trials with their reasons, and what the storage said if it failed."""
+
+    failed: dict[str, str] = field(default_factory=dict)
+    storage: str = ""
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -92,11 +100,26 @@ class TrialList(Searcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
+class Stop(tune.Stopper):  # type: ignore[misc]
+    """Ends the sweep early: at once when the storage fails, at the first failed trial if `fail_fast`."""
+
+    def __init__(self, endings: Endings, fail_fast: bool) -> None:
+        self._endings, self._fail_fast = endings, fail_fast
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """A trial ends by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to go no further."""
+        return bool(self._endings.storage or (self._fail_fast and self._endings.failed))
+
+
 class Reporter(tune.Callback):  # type: ignore[misc]
     """Passes Tune's events on to the display. It must not raise: Tune would mark a good trial as failed."""
 
-    def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, failed: dict[str, str]) -> None:
-        self._trials, self._desk, self._progress, self._failed = trials, desk, progress, failed
+    def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, endings: Endings) -> None:
+        self._trials, self._desk, self._progress, self._endings = trials, desk, progress, endings
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks with its state; the display has no place there."""
@@ -119,11 +142,14 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         _guarded(lambda: self._finished(self._id(trial), "failed", self._reason(trial)))
 
     def _id(self, trial: Any) -> str:
-        return self._trials[trial.config["index"]].id
+        index: int = trial.config["index"]
+        return self._trials[index].id
 
     def _finished(self, trial: str, state: str, reason: str) -> None:
         if state == "failed":
-            self._failed[trial] = reason
+            self._endings.failed[trial] = reason
+        if state == "storage":
+            self._endings.storage = reason
         self._progress.finished(trial, state, reason)
 
     def _reason(self, trial: Any) -> str:
@@ -249,21 +275,28 @@ def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:
 
 
 def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
-    """Run the trials; returns those that failed, with the reason. An exception here is Ray's own."""
-    failed: dict[str, str] = {}
+    """Run the trials; returns those that failed, with the reason."""
+    endings = Endings()
     shares = {trial.model.name: resources(trial, placement) for trial in trials}
+    stop = Stop(endings, placement.fail_fast)
     for first in range(0, len(trials), TRIALS_PER_TUNER):
-        _fit(trials[first : first + TRIALS_PER_TUNER], desk, placement, Reporter(trials[first:], desk, progress, failed), shares)
-        if failed and placement.fail_fast:
+        some = trials[first : first + TRIALS_PER_TUNER]
+        _fit(some, [shares[t.model.name] for t in some], desk, placement, (Reporter(some, desk, progress, endings), stop))
+        if stop.stop_all():
             break
-    return failed
+    if endings.storage:
+        raise StorageError(endings.storage)
+    return endings.failed
 
 
-def _fit(trials: Sequence[Trial], desk: Desk, placement: Placement, reporter: Reporter, shares: Mapping[str, dict[str, float]]) -> None:
-    bundles = [tune.PlacementGroupFactory([shares[trial.model.name]]) for trial in trials]
+def _fit(
+    trials: Sequence[Trial], shares: Sequence[dict[str, float]], desk: Desk, placement: Placement, watching: tuple[Reporter, Stop]
+) -> None:
+    bundles = [tune.PlacementGroupFactory([share]) for share in shares]
     runner = tune.with_resources(
         tune.with_parameters(TrialRunner, trials=tuple(trials), desk=desk), lambda config: bundles[config["index"]]
     )
+    reporter, stop = watching
     with tempfile.TemporaryDirectory(prefix="xfer-ray-tune-") as scratch:
         tune.Tuner(
             runner,
@@ -277,17 +310,18 @@ def _fit(trials: Sequence[Trial], desk: Desk, placement: Placement, reporter: Re
                 name="tune",
                 storage_path=scratch,
                 callbacks=[reporter],
+                stop=stop,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=placement.max_failures, fail_fast=placement.fail_fast),
+                failure_config=tune.FailureConfig(max_failures=placement.max_failures),
                 verbose=0,
             ),
         ).fit()
 
 
-def _slots(shares: Mapping[str, dict[str, float]]) -> int:
+def _slots(shares: Sequence[dict[str, float]]) -> int:
     """How many trials the live cluster can hold at once."""
     total = ray.cluster_resources()
-    return max(1, int(max(min(total.get(kind, 0.0) / share for kind, share in each.items()) for each in shares.values())))
+    return max(1, int(max(min(total.get(kind, 0.0) / share for kind, share in each.items()) for each in shares)))
 
 
 def disconnect() -> None:

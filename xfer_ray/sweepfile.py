@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from xfer_ray import metrics
 from xfer_ray.core import DeclarationError, Sweep, Trial, XferRayError, unknown
 
 _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
@@ -17,12 +18,16 @@ _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 def read(path: Path) -> tuple[Sweep, ModuleType]:
     """The sweep that a file declares, and its module, which workers need for functions of its own."""
     if not path.is_file():
-        beside = sorted(str(p) for p in Path("sweeps").glob("*.py") if p.name != "__init__.py")
-        raise DeclarationError(f"no sweep file {str(path)!r}" + (f"; possible: {', '.join(beside)}" if beside else ""))
+        folders = dict.fromkeys((path.parent, Path("sweeps")))
+        raise unknown(
+            "sweep file", str(path), (str(p) for folder in folders for p in sorted(folder.glob("*.py")) if p.name != "__init__.py")
+        )
     module = _execute(path)
     sweep = getattr(module, "SWEEP", None)
     if not isinstance(sweep, Sweep):
         raise DeclarationError(f"{path} declares no SWEEP = Sweep(name, trials); found {type(sweep).__name__}")
+    for name in dict.fromkeys(metric for trial in sweep.trials for metric in trial.task.metrics):
+        metrics.metric(name)  # refuses a name that it does not know
     return sweep, module
 
 
@@ -50,7 +55,7 @@ def _line(error: BaseException, path: Path) -> str:
         return f":{error.lineno}"
     number, trace = None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
             number = trace.tb_lineno
         trace = trace.tb_next
     return f":{number}" if number else ""

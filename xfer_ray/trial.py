@@ -39,6 +39,7 @@ from xfer_ray.core import (
     Model,
     Pretraining,
     Score,
+    StorageError,
     Task,
     Trial,
     XferRayError,
@@ -63,7 +64,7 @@ class Desk:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: `committed`, `same`, `conflict`, `done` (somebody was first) or `failed`, and why."""
+    """How an attempt ended: `committed`, `same`, `conflict`, `done` (somebody was first), `failed` or `storage`, and why."""
 
     trial: str
     state: str
@@ -97,20 +98,29 @@ def run(trial: Trial, desk: Desk) -> str:
     return results.commit(desk.results, scores, predictions)
 
 
-def attempt(trial: Trial, desk: Desk, *, host: str = "") -> Outcome:
-    """Run a trial, keep its log, and leave a failure record instead of an exception where trying again cannot help.
+def attempt(trial: Trial, desk: Desk) -> Outcome:
+    """Run a trial, keep its log, and leave a failure record.
 
-    Other exceptions are recorded and raised, so that the scheduler may try again.
+    What trying again cannot mend comes back as an outcome; other exceptions are raised, so that the scheduler tries again.
     """
+    try:
+        return _attempt(trial, desk)
+    except StorageError as error:  # nothing can be recorded where nothing can be written
+        return Outcome(trial.id, "storage", str(error))
+
+
+def _attempt(trial: Trial, desk: Desk) -> Outcome:
     with _logged(trial, desk):
         try:
             return Outcome(trial.id, run(trial, desk))
+        except StorageError:
+            raise
         except XferRayError as error:
-            records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), host or socket.gethostname())
+            records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
+            logging.getLogger(__name__).error(traceback.format_exc())
             return Outcome(trial.id, "failed", str(error))
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            records.put_failure(desk.results, trial.id, reason, traceback.format_exc(), host or socket.gethostname())
+            records.put_failure(desk.results, trial.id, f"{type(error).__name__}: {error}", traceback.format_exc(), socket.gethostname())
             raise
         finally:
             records.clear_running(desk.results, trial.id)

@@ -79,15 +79,14 @@ def _spanish(event: Event) -> str:
     marked = kind(event.patient.noun) == "person" or (kind(event.patient.noun) == "animal" and event.verb in _WITH_A)
     patient = f"{'a ' if marked else ''}{_romance_phrase(event.patient, 'es')}".replace("a el ", "al ")
     negation = "no" if event.negated else ""
-    return written([_time(event, "es"), _romance_phrase(event.agent, "es"), negation, verb, patient, _place(event, "es")])
+    return written([_romance_phrase(event.agent, "es"), negation, verb, patient, _place(event, "es"), _time(event, "es")])
 
 
 def _french(event: Event) -> str:
     auxiliary = "a" if event.agent.count == "one" else "ont"
     verb = f"n'{auxiliary} pas" if event.negated else auxiliary
-    time = f"{_time(event, 'fr')}," if event.time else ""
-    words = [time, _romance_phrase(event.agent, "fr"), verb, VERBS[event.verb].forms["fr"][0]]
-    return written([*words, _romance_phrase(event.patient, "fr"), _place(event, "fr")])
+    words = [_romance_phrase(event.agent, "fr"), verb, VERBS[event.verb].forms["fr"][0], _romance_phrase(event.patient, "fr")]
+    return written([*words, _place(event, "fr"), _time(event, "fr")])
 
 
 def _romance_phrase(phrase: Phrase, language: str) -> str:

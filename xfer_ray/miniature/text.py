@@ -29,6 +29,6 @@ def _story(random: Random) -> Document:
 
 def _retold(random: Random, event: Event) -> Event:
     """The event as it is, or with up to two things left out."""
-    for _ in range(random.choice((0, 0, 1, 2))):
+    for _ in range(random.choice((0, 1, 2))):
         _, event = choose(random, general(event)) or ("", event)
     return event

@@ -41,6 +41,8 @@ Report = Callable[[int, int], None]
 
 def make(pretraining: Pretraining, folder: Path, report: Report) -> None:
     """Write a folder that `from_pretrained` loads. On one thread the same declaration gives the same bytes."""
+    from transformers.utils import logging
+
     kind = pretraining.architecture["model_type"]
     demand(kind == "bert" or not pretraining.steps, f"pre-training knows model_type 'bert', not {kind!r}; with steps=0 it makes any")
     documents = pretraining.text(pretraining.seed) if pretraining.text else ()
@@ -50,6 +52,7 @@ def make(pretraining: Pretraining, folder: Path, report: Report) -> None:
         model = _start(pretraining.architecture, tokenizer)
         if pretraining.steps:
             _train(model, _batches(tokenizer, documents, pretraining), pretraining, report)
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -67,11 +70,14 @@ def _tokenizer(vocabulary: int | str, documents: Sequence[Document]) -> BertToke
 
 
 def _learned(blank: BertTokenizer, documents: Sequence[Document], size: int) -> dict[str, int]:
-    """A WordPiece vocabulary of `size` pieces, over words, and over single characters where they are Chinese ones."""
+    """A WordPiece vocabulary of about `size` pieces, of words, and of single characters where they are Chinese ones."""
     from tokenizers.trainers import WordPieceTrainer
 
-    trainer = WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
-    sentences = (sentence for document in documents for told in document.values() for sentence in told)
+    sentences = sorted({sentence for document in documents for told in document.values() for sentence in told})
+    letters = sorted(set("".join(sentences)) - {" "})
+    inside = [f"##{letter}" for letter in letters if blank.backend_tokenizer.normalizer.normalize_str(letter) == letter]
+    # Letters come first, in order: the trainer numbers those that it finds itself in an order that changes from run to run.
+    trainer = WordPieceTrainer(vocab_size=size, special_tokens=[*SPECIAL, *letters, *inside], show_progress=False)
     blank.backend_tokenizer.train_from_iterator(sentences, trainer)
     learned: dict[str, int] = blank.backend_tokenizer.get_vocab()
     return learned
