@@ -147,6 +147,37 @@ def test_two_runs_at_once_end_in_one_result(toy, undisturbed):
     assert_whole(toy, undisturbed)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, with 64 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_more_space_completes_it(toy, small_disk, undisturbed):
+    run = toy.run("--storage", str(small_disk))
+    assert run.returncode == 6, run.stderr
+    assert re.search(r"xfer-ray: storage cannot be used at .*disk/toy/.*: No space left on device", run.stderr)
+    kept = len(list((small_disk / "toy" / "scores").glob("*.parquet")))
+    assert kept < 6
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    assert toy.run("--storage", str(small_disk), "--in-process").returncode == 0
+    rows = pd.read_parquet(small_disk / "toy" / "scores").set_index(["source", "seed", "target"])["score"].sort_index()
+    pd.testing.assert_series_equal(rows, undisturbed)
+
+
+def test_a_read_only_disk_is_refused_before_anything_starts(toy, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    run = toy.run("--storage", str(small_disk))
+    assert run.returncode == 6
+    assert "Read-only file system" in run.stderr
+    assert toy.trained() == []
+
+
 def test_more_gpus_than_any_node_has_are_refused_before_anything_starts(toy):
     run = toy.run("--gpus-per-trial", "4")
     assert run.returncode == 2
