@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import results
+from xfer_ray import commit, results
 from xfer_ray.core import Example, Examples, Score
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
 from xfer_ray.storage import open_storage
@@ -56,9 +56,9 @@ def sweep_in(folder: Path, seeds: int = 2) -> Results:
     found = Results(open_storage(str(folder)), "toy")
     for seed in range(seeds):
         predictions = predictions_of(trial_name(seed=seed), seed)
-        assert results.commit(found, scores_of(predictions, seed=seed), predictions) == "committed"
+        assert commit.commit(found, scores_of(predictions, seed=seed), predictions) == "committed"
     items = Examples(tuple(Example(str(i), f"text {i}", "", ("yes",)) for i in range(20)))
     for target in TARGETS:
-        results.put_examples(found, "toy", target, items)
+        commit.put_examples(found, "toy", target, items)
     results.write_plan(found, plan_for([PlannedTrial(trial_name(seed=s), "toy", "tiny", "en-O", s, DIGEST) for s in range(seeds)]))
     return found

@@ -12,7 +12,7 @@ from committed import predictions_of, scores_of, sweep_in, trial_name
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfer_ray import results
+from xfer_ray import commit, results
 from xfer_ray.checking import check
 from xfer_ray.core import DataError
 
@@ -77,7 +77,7 @@ def test_a_repaired_trial_can_be_committed_again(sweep):
     file.write_bytes(file.read_bytes()[:-1])
     check(sweep, repair=True)
     predictions = predictions_of(NAME)
-    assert results.commit(sweep, scores_of(predictions), predictions) == "committed"
+    assert commit.commit(sweep, scores_of(predictions), predictions) == "committed"
     assert check(sweep) == []
 
 

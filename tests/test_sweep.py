@@ -109,8 +109,8 @@ def test_a_killed_driver_loses_nothing_that_was_committed(toy, undisturbed):
 
 def test_a_driver_killed_between_predictions_and_scores_evaluates_again(toy, undisturbed):
     program = (
-        "import os, signal\nfrom xfer_ray import results\n"
-        "results.put_scores = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal\nfrom xfer_ray import commit\n"
+        "commit.put_scores = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from xfer_ray.cli import main\nmain()"
     )
     command = [toy.start("--help").args[0], "-c", program, "run", "toy.py", "--in-process"]
@@ -161,7 +161,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_ends_the_run_and_more_space_completes_it(toy, small_disk, undisturbed):
     run = toy.run("--storage", str(small_disk))
     assert run.returncode == 6, run.stderr
-    assert re.search(r"xfer-ray: storage cannot be used at .*disk/toy/.*: No space left on device", run.stderr)
+    assert re.search(r"xfer-ray: cannot write \\d+ bytes to .*disk/toy/.*No space left on device", run.stderr)
     kept = len(list((small_disk / "toy" / "scores").glob("*.parquet")))
     assert kept < 6
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Collection, Mapping, Sequence
 
-from xfer_ray.core import Score
-from xfer_ray.results import PlannedTrial, Prediction, Results, commit, done, from_bytes
+from xfer_ray.commit import commit
+from xfer_ray.core import DataError, Score
+from xfer_ray.results import PlannedTrial, Prediction, Results, done, from_bytes
+
+_FIXED = [f.name for f in dataclasses.fields(Prediction) if f.name != "scores"]
 
 
 def adopt(results: Results, planned: Sequence[PlannedTrial], metrics: Mapping[str, Collection[str]]) -> list[PlannedTrial]:
     """Take over what another sweep of this storage committed under the same digest; returns the trials taken.
 
-    `metrics` names, by task, what a trial must have been scored by.
+    `metrics` names, by task, what a trial must have been scored by. A damaged or partial result is left where it is.
     """
     wanted = {trial.digest: trial for trial in planned}
     adopted = []
@@ -26,20 +30,29 @@ def adopt(results: Results, planned: Sequence[PlannedTrial], metrics: Mapping[st
 
 
 def _take_over(results: Results, theirs: Results, name: str, trial: PlannedTrial, metrics: Collection[str]) -> bool:
-    scores = from_bytes(theirs.storage.read(theirs.table("scores", name)), theirs.table("scores", name)).to_pylist()
-    if {row["metric"] for row in scores} < set(metrics):
+    try:
+        scores = _rows(theirs, theirs.table("scores", name))
+        predictions = _rows(theirs, theirs.table("predictions", name))
+    except (DataError, FileNotFoundError):
+        return False
+    if not set(metrics) <= {row["metric"] for row in scores}:
         return False
     ours = {"sweep": results.sweep, "task": trial.task, "model": trial.model, "trial": trial.trial}
-    renamed = [Score(**{**row, **ours}) for row in scores]
-    path = theirs.table("predictions", name)
-    predictions = from_bytes(theirs.storage.read(path), path).to_pylist()
-    fixed = [f.name for f in dataclasses.fields(Prediction) if f.name != "scores"]
-    commit(
-        results,
-        renamed,
-        [
-            Prediction(**{k: p[k] for k in fixed} | {"trial": trial.trial}, scores={k: v for k, v in p.items() if k not in fixed})
-            for p in predictions
-        ],
-    )
+    answers = [
+        Prediction(**{**{k: row[k] for k in _FIXED}, "trial": trial.trial}, scores={k: v for k, v in row.items() if k not in _FIXED})
+        for row in predictions
+    ]
+    for target in {row["target"] for row in scores}:
+        _copy_examples(theirs, scores[0]["task"], results, trial.task, target)
+    commit(results, [Score(**{**row, **ours}) for row in scores], answers)
     return True
+
+
+def _rows(theirs: Results, path: str) -> list[dict[str, typing.Any]]:
+    return list(from_bytes(theirs.storage.read(path), path).to_pylist())
+
+
+def _copy_examples(theirs: Results, their_task: str, results: Results, task: str, target: str) -> None:
+    path, copy = theirs.table("examples", f"{their_task}.{target}"), results.table("examples", f"{task}.{target}")
+    if theirs.storage.exists(path) and not results.storage.exists(copy):
+        results.storage.create(copy, theirs.storage.read(path))

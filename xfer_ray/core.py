@@ -487,6 +487,15 @@ class Score:
             raise DataError(f"score {self.score} of {self.trial} on {self.target} ({self.metric}) is not a fraction in [0, 1]")
 
 
+def demand_sweep_name(name: str) -> None:
+    """Refuse a name that cannot be the folder of a sweep in a storage."""
+    demand(
+        bool(_SWEEP_NAME.fullmatch(name)) and ".." not in name and not name.endswith("."),
+        f"sweep name {name!r} names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, not starting or ending with a dot",
+    )
+    demand(name != "pretrained", "sweep name 'pretrained' is taken: checkpoints that sweeps make lie in that folder; give another name")
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A name and a tuple of trials."""
@@ -495,10 +504,7 @@ class Sweep:
     trials: tuple[Trial, ...]
 
     def __post_init__(self) -> None:
-        demand(
-            bool(_SWEEP_NAME.fullmatch(self.name)) and ".." not in self.name and not self.name.endswith("."),
-            f"sweep name {self.name!r} names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, not starting or ending with a dot",
-        )
+        demand_sweep_name(self.name)
         demand(len(self.trials) > 0, f"sweep {self.name} has no trials")
         seen: set[tuple[str, str, Corpus, int]] = set()
         for trial in self.trials:

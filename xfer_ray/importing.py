@@ -16,7 +16,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import quote
 
-from xfer_ray.core import Corpus, DataError, DeclarationError, Json, Score, Task, demand, digest
+from xfer_ray.commit import put_scores
+from xfer_ray.core import Corpus, DataError, DeclarationError, Json, Score, Task, demand_sweep_name, digest
 from xfer_ray.results import (
     ModelFacts,
     Plan,
@@ -25,7 +26,6 @@ from xfer_ray.results import (
     TaskFacts,
     facts_of,
     has_plan,
-    put_scores,
     read_plan,
     write_plan,
 )
@@ -35,7 +35,6 @@ REQUIRED = ("task", "model", "source", "seed", "target", "metric", "score")
 OPTIONAL = {"n": "0", "split": "unknown"}  # and what stands for an absent or empty value
 MOST_ROWS = 1_000_000  # a small file can decode to a great table
 IMPORTED = "imported"  # the family of a model that did not run here
-_SWEEP = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
@@ -63,10 +62,7 @@ def import_scores(file: Path, storage: Storage, *, name: str, percent: bool, kno
 
     The same rows again change nothing; other rows for a trial that is there are a DataError.
     """
-    demand(
-        bool(_SWEEP.fullmatch(name)) and ".." not in name and not name.endswith("."),
-        f"sweep name {name!r} names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, not starting or ending with a dot; give one with --name",
-    )
+    demand_sweep_name(name)
     rows = _rows(file, percent)
     _refuse_duplicates(file, rows)
     trials = {planned: mine for planned, mine in map(_trial, _runs(rows).values())}

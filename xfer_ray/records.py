@@ -47,7 +47,7 @@ def read_failure(results: Results, trial: str) -> Failure | None:
 def put_running(results: Results, trial: str, host: str, step: int, steps: int) -> None:
     """Say where a running trial is."""
     beat = Heartbeat(host, step, steps, datetime.now(UTC).isoformat(timespec="seconds"))
-    put_json(results, results.record("running", trial), dataclasses.asdict(beat))
+    put_json(results, results.record("running", trial), dataclasses.asdict(beat), durable=False)
 
 
 def read_running(results: Results, trial: str) -> Heartbeat | None:

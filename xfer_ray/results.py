@@ -1,31 +1,28 @@
-"""The files of a sweep: their names, their tables, how they are committed and read.
-
-A trial is done if and only if `scores/<trial>.parquet` is there. Predictions are put first, scores are created only if
-absent and read back; so a trial is executed at least once and visible exactly once.
-"""
+"""The files of a sweep: their names, their tables, the plan, and how they are read. `commit.py` says how a trial becomes done."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
+import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xfer_ray.core import DataError, Examples, Json, Model, Pretraining, Score, StorageError, Sweep, Task
+from xfer_ray.core import DataError, Example, Model, Pretraining, Score, Sweep, Task
 from xfer_ray.storage import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-CPU_TOLERANCE, GPU_TOLERANCE = 1e-6, 0.005  # two executions of one trial agree within these
 PLAN_VERSION = 1
+_TRIAL = re.compile(r".+\.s\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -82,20 +79,21 @@ class Prediction:
     scores: Mapping[str, float]
 
 
-def _schema(row: type[Score]) -> pa.Schema:
-    """The schema that a dataclass of flat fields declares: never null, in the order of its fields."""
+@functools.cache
+def scores_schema() -> pa.Schema:
+    """The columns of the scores table: the fields of Score in their order, never null."""
     import pyarrow as pa
 
     types = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
-    hints = typing.get_type_hints(row)
-    return pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(row)])
+    hints = typing.get_type_hints(Score)
+    return pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(Score)])
 
 
 def scores_table(scores: Sequence[Score]) -> pa.Table:
     """Scores as a table, one row each."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([dataclasses.asdict(score) for score in scores], schema=_schema(Score))
+    return pa.Table.from_pylist([dataclasses.asdict(score) for score in scores], schema=scores_schema())
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
@@ -108,6 +106,15 @@ def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
     columns |= {metric: pa.array([p.scores[metric] for p in predictions], pa.float64()) for metric in metrics}
     schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
     return pa.table(columns, schema=schema)
+
+
+def examples_table(examples: Sequence[Example]) -> pa.Table:
+    """Texts and answers as a table; the answers of an example are one JSON list, so that the table is flat."""
+    import pyarrow as pa
+
+    rows = [{"id": e.id, "first": e.first, "second": e.second, "answers": json.dumps(e.answers, ensure_ascii=False)} for e in examples]
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("id", "first", "second", "answers")])
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -125,88 +132,10 @@ def from_bytes(data: bytes, name: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{name} is damaged: {reason}; `xfer-ray check --repair` moves it away, and the next run does it again") from error
-
-
-# ------------------------------------------------------------------------------ commit
-
-Commit = Literal["committed", "same", "conflict"]
-
-
-def commit(results: Results, scores: Sequence[Score], predictions: Sequence[Prediction]) -> Commit:
-    """Make a trial's results visible, once: `same` if an equal result was there first, `conflict` if another one was."""
-    trial = scores[0].trial
-    if is_done(results, trial):  # never touch the predictions that belong to committed scores
-        return _compare(results, scores)
-    put_predictions(results, trial, predictions)
-    return put_scores(results, scores)
-
-
-def put_predictions(results: Results, trial: str, predictions: Sequence[Prediction]) -> None:
-    """The first half of a commit: nothing counts yet."""
-    results.storage.replace(results.table("predictions", trial), to_bytes(predictions_table(predictions)))
-
-
-def put_scores(results: Results, scores: Sequence[Score]) -> Commit:
-    """The second half: from now on the trial is done."""
-    data = to_bytes(scores_table(scores))
-    path = results.table("scores", scores[0].trial)
-    if not results.storage.create(path, data):
-        return _compare(results, scores)
-    if results.storage.read(path) != data:
-        raise StorageError(f"{results.storage.url}/{path} does not read back as it was written; check the disk")
-    return "committed"
-
-
-def _compare(results: Results, scores: Sequence[Score]) -> Commit:
-    """Hold a second result against the committed one; where they differ, leave a record and the first result."""
-    trial = scores[0].trial
-    path = results.table("scores", trial)
-    first = {(r["target"], r["metric"], r["selection"]): r for r in from_bytes(results.storage.read(path), path).to_pylist()}
-    second = {(s.target, s.metric, s.selection): s for s in scores}
-    differing = [key for key in first.keys() | second.keys() if not _agree(first.get(key), second.get(key))]
-    if not differing:
-        return "same"
-    shown: list[Json] = [
-        {
-            "target": key[0],
-            "metric": key[1],
-            "selection": key[2],
-            "first": first[key]["score"] if key in first else None,
-            "second": second[key].score if key in second else None,
-        }
-        for key in sorted(differing)
-    ]
-    put_json(results, results.record("conflicts", trial), {"trial": trial, "host": scores[0].host, "cells": shown})
-    return "conflict"
-
-
-def _agree(first: Mapping[str, typing.Any] | None, second: Score | None) -> bool:
-    if first is None or second is None:
-        return False
-    tolerance = CPU_TOLERANCE if first["device"] == second.device == "cpu" else GPU_TOLERANCE
-    return bool(abs(first["score"] - second.score) <= tolerance)
-
-
-def put_examples(results: Results, task: str, target: str, examples: Examples) -> None:
-    """The texts and answers that were scored, once per task and target."""
-    import pyarrow as pa
-
-    path = results.table("examples", f"{task}.{target}")
-    if results.storage.exists(path):
-        return
-    rows = [{"id": e.id, "first": e.first, "second": e.second, "answers": json.dumps(e.answers, ensure_ascii=False)} for e in examples]
-    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("id", "first", "second", "answers")])
-    results.storage.create(path, to_bytes(pa.Table.from_pylist(rows, schema=schema)))
-
-
-def put_model(results: Results, trial: str, folder: Path) -> None:
-    """Keep a fine-tuned model: the files of a local folder."""
-    for file in sorted(folder.iterdir()):
-        results.storage.replace(f"{results.model(trial)}/{file.name}", file.read_bytes())
 
 
 # ------------------------------------------------------------------------------ read
@@ -218,8 +147,8 @@ def is_done(results: Results, trial: str) -> bool:
 
 
 def done(results: Results) -> set[str]:
-    """The trials that are committed, by the names of files alone."""
-    return stems(results, "scores", ".parquet")
+    """The trials that are committed, by the names of files alone; other names are not ours and do not count."""
+    return {name for name in stems(results, "scores", ".parquet") if _TRIAL.fullmatch(name)}
 
 
 def stems(results: Results, kind: str, ending: str) -> set[str]:
@@ -243,13 +172,13 @@ def read_scores(results: Results, trials: Collection[str] | None = None) -> pd.D
     def read(trial: str) -> pa.Table:
         path = results.table("scores", trial)
         table = from_bytes(results.storage.read(path), path)
-        if not table.schema.equals(_schema(Score)):
+        if not table.schema.equals(scores_schema()):
             raise DataError(f"{path} does not have the columns of a scores table; `xfer-ray check` says more")
         return table
 
     with ThreadPoolExecutor() as pool:
         tables = list(pool.map(read, wanted))
-    frame: pd.DataFrame = pa.concat_tables(tables or [_schema(Score).empty_table()]).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(tables or [scores_schema().empty_table()]).to_pandas()
     return frame
 
 
@@ -260,19 +189,22 @@ def read_predictions(results: Results, trial: str) -> pd.DataFrame:
     return frame
 
 
-def put_json(results: Results, path: str, value: Mapping[str, object]) -> None:
+def put_json(results: Results, path: str, value: Mapping[str, object], *, durable: bool = True) -> None:
     """Put a small JSON file, for people to read."""
-    results.storage.replace(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+    results.storage.replace(path, json.dumps(value, indent=1, ensure_ascii=False).encode(), durable=durable)
 
 
 def read_json(results: Results, path: str) -> dict[str, typing.Any] | None:
     """A small JSON file, or None if there is none."""
     try:
-        return dict(json.loads(results.storage.read(path)))
+        found: dict[str, typing.Any] = json.loads(results.storage.read(path))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise DataError(f"{results.storage.url}/{path} is not JSON: {error}; delete it, or restore it") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{results.storage.url}/{path} holds a JSON {type(found).__name__}, not an object; delete it, or restore it")
+    return found
 
 
 # ------------------------------------------------------------------------------ plan

@@ -20,7 +20,7 @@ def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:
         checkpoint = trial.model.checkpoint
         if isinstance(checkpoint, str) and checkpoint and checkpoint not in resolved:
             resolved[checkpoint] = _checkpoint(checkpoint, trial.model.revision, recorded.get(checkpoint, ""))
-    return resolved
+    return recorded | resolved
 
 
 def _data(repository: str, declared: str | None, recorded: str) -> str:

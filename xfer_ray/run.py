@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from xfer_ray import adoption, plan, pretrained, records, results, storage
-from xfer_ray.core import Pretraining, StorageError, Sweep, Trial
+from xfer_ray.core import DeclarationError, Pretraining, StorageError, Sweep, Trial
 from xfer_ray.progress import Progress
 from xfer_ray.results import Results
 from xfer_ray.trial import Desk, attempt
@@ -35,9 +35,11 @@ def scratch() -> Path:
 
 
 def prepare(sweep: Sweep, where: str) -> Results:
-    """Open the results of a sweep, write its plan, and return where they lie; fails before any GPU work."""
+    """Open the results of a sweep; a storage that cannot hold them is refused here, before any GPU work."""
     found = Results(storage.open_storage(where), sweep.name)
     found.storage.preflight()
+    if results.has_plan(found) and any(model.family == "imported" for model in results.read_plan(found).models.values()):
+        raise DeclarationError(f"{found.url} holds imported scores; give sweep {sweep.name!r} another name, or another --storage")
     return found
 
 

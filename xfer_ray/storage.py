@@ -1,134 +1,154 @@
-"""Bytes in and out of the storage: whole, and created only if absent. The one place that knows what a storage is.
+"""Bytes in and out: a folder today, with the calls that an object store has too.
 
-Paths are relative, with forward slashes. A write is seen whole or not at all: the store stages it and publishes it in
-one step, so that a process that dies, or a disk that fills, leaves nothing that looks complete.
+A file appears whole or not at all: it is written under `.staging`, flushed to the disk, and then linked (`create`, which
+fails where the name is taken) or renamed (`replace`). A process that is killed leaves at most a file in `.staging`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from xfer_ray.core import SetupError, StorageError
+from xfer_ray.core import SetupError, StorageError, demand
 
-T = TypeVar("T")
+_STAGING = ".staging"
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A local folder that holds the results of all sweeps."""
+    """A place for files, named by paths with forward slashes relative to `url`."""
 
     url: str
 
-    @functools.cached_property
-    def _store(self) -> LocalStore:
-        return self._told("", lambda: LocalStore(self.url, mkdir=True))
-
-    @property
-    def is_there(self) -> bool:
-        """Whether anything was ever written; looking into a storage does not make it."""
-        return Path(self.url).is_dir()
-
-    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
-        """Travels to workers as its address; each opens it for itself."""
-        return Storage, (self.url,)
-
     def create(self, path: str, data: bytes) -> bool:
-        """Put a new file; False, and nothing changed, if there is one already."""
-
-        def put() -> bool:
+        """Put a file where none is; False, and nothing changed, where one is already."""
+        with self._staged(path, data, durable=True) as staged:
             try:
-                obstore.put(self._store, path, data, mode="create")
+                obstore.copy(_store(self.url), staged, path, overwrite=False)
             except AlreadyExistsError:
                 return False
+            _flush(Path(self.url, path).parent)
             return True
 
-        return self._told(path, put)
-
-    def replace(self, path: str, data: bytes) -> None:
-        """Put a file in place of what may be there."""
-        self._told(path, lambda: obstore.put(self._store, path, data))
+    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Put a file whether or not one is there; `durable=False` does not wait for the disk."""
+        with self._staged(path, data, durable=durable) as staged:
+            obstore.rename(_store(self.url), staged, path)
+            if durable:
+                _flush(Path(self.url, path).parent)
 
     def read(self, path: str) -> bytes:
-        """The whole file; FileNotFoundError if there is none."""
-        return self._told(path, lambda: obstore.get(self._store, path).bytes().to_bytes())
+        """The whole content of a file; FileNotFoundError where there is none."""
+        with self._explained("read", path):
+            if not self._is_there():
+                raise FileNotFoundError(f"{self.url}/{path}")
+            return obstore.get(_store(self.url), path).bytes().to_bytes()
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
-
-        def head() -> bool:
-            if not self.is_there:
-                return False
+        """Whether a file of this name is there."""
+        with self._explained("look for", path):
             try:
-                obstore.head(self._store, path)
+                return self._is_there() and bool(obstore.head(_store(self.url), path))
             except FileNotFoundError:
                 return False
-            return True
 
-        return self._told(path, head)
+    def names(self, folder: str) -> list[str]:
+        """The names of all files under a folder, relative to it, sorted; none where there is no such folder."""
+        return sorted(self.sizes(folder))
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """The files directly in a folder, by name, with their size in bytes; empty if there is no such folder."""
-        if not self.is_there:
-            return {}
-        listed = self._told(folder, lambda: obstore.list_with_delimiter(self._store, folder)["objects"])
-        return dict(sorted((entry["path"].rpartition("/")[2], entry["size"]) for entry in listed))
+        """Bytes of all files under a folder, by their names relative to it."""
+        with self._explained("list", folder):
+            if not self._is_there():
+                return {}
+            files = [file for chunk in obstore.list(_store(self.url), folder, chunk_size=1000) for file in chunk]
+            return {file["path"].removeprefix(f"{folder}/"): file["size"] for file in files}
 
-    def folders(self, folder: str = "") -> list[str]:
-        """The folders directly in a folder, by name."""
-        if not self.is_there:
-            return []
-        found = self._told(folder, lambda: obstore.list_with_delimiter(self._store, folder or None)["common_prefixes"])
-        return sorted(prefix.rpartition("/")[2] for prefix in found)
+    def folders(self) -> list[str]:
+        """The folders at the top of the storage, sorted, hidden ones left out."""
+        with self._explained("list", ""):
+            found = obstore.list_with_delimiter(_store(self.url))["common_prefixes"] if self._is_there() else []
+            return sorted(name for name in found if not name.startswith("."))
 
     def delete(self, path: str) -> None:
-        """Remove a file; nothing happens if there is none."""
-
-        def remove() -> None:
-            try:
-                obstore.delete(self._store, path)
-            except FileNotFoundError:
-                return
-
-        self._told(path, remove)
+        """Remove a file, if it is there."""
+        with self._explained("delete", path), contextlib.suppress(FileNotFoundError):
+            obstore.delete(_store(self.url), path)
 
     def move(self, path: str, to: str) -> None:
-        """Rename a file, over what may be there."""
-        self._told(path, lambda: obstore.rename(self._store, path, to))
+        """Give a file another path."""
+        with self._explained("move", path):
+            obstore.rename(_store(self.url), path, to)
 
     def preflight(self) -> None:
-        """Write, create-if-absent and delete a probe, so that an unfit storage is refused before any GPU work."""
-        probe = f".probe-{uuid.uuid4().hex}"
-        fit = self.create(probe, b"probe") and not self.create(probe, b"other") and self.read(probe) == b"probe"
-        self.delete(probe)
-        if not fit:
-            raise StorageError(f"{self.url} does not create files only if absent, which the commit of results needs; use another storage")
-
-    def _told(self, path: str, action: Callable[[], T]) -> T:
-        """Do it; what the system refuses becomes one sentence with the path."""
+        """Prove, before anything expensive starts, that files can be created once, read and removed here."""
+        probe = f"{_STAGING}/probe-{uuid.uuid4().hex}"
         try:
-            return action()
-        except FileNotFoundError:
-            if path:
-                raise
-            raise StorageError(f"storage {self.url} cannot be made: no such folder") from None
+            sound = self.create(probe, b"probe") and not self.create(probe, b"again") and self.read(probe) == b"probe"
+        finally:
+            if self._is_there():
+                self.delete(probe)
+        if not sound:
+            raise StorageError(f"storage {self.url} let a file be created twice; give a folder on a file system that has hard links")
+
+    def _is_there(self) -> bool:
+        return Path(self.url).is_dir()
+
+    @contextlib.contextmanager
+    def _staged(self, path: str, data: bytes, *, durable: bool) -> Iterator[str]:
+        """Write the bytes under a name of their own; what is left of it afterwards is removed."""
+        staged = f"{_STAGING}/{uuid.uuid4().hex}"
+        with self._explained(f"write {len(data)} bytes to", path):
+            Path(self.url, _STAGING).mkdir(parents=True, exist_ok=True)
+            try:
+                obstore.put(_store(self.url), staged, data)
+                if durable:
+                    _flush(Path(self.url, staged))
+                yield staged
+            finally:
+                Path(self.url, staged).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _explained(self, verb: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not verb.startswith("write"):
+                raise  # the caller may expect it
+            raise StorageError(f"cannot {verb} {self.url}/{path}: no such folder can be made; choose another one") from error
         except (BaseError, OSError) as error:
-            where = f"{self.url}/{path}".rstrip("/")
-            said = str(error).strip().splitlines()[0].rpartition(": ")[2]
-            raise StorageError(f"storage cannot be used at {where}: {said}; free space or choose another folder with --storage") from error
+            reason = getattr(error, "strerror", None) or str(error).split("\n")[0].rpartition(": ")[2]
+            raise StorageError(f"cannot {verb} {self.url}/{path}: {reason}; mend that, or choose another folder") from error
 
 
 def open_storage(url: str) -> Storage:
-    """The storage at a local folder, which is made when it is first written."""
+    """The storage at a local folder, which need not exist yet."""
+    demand(bool(url.strip()), "storage '' is not a folder; give one, such as 'results'")
     scheme, mark, _ = url.partition("://")
-    if mark:
-        raise SetupError(f"storage {url!r} is at {scheme}://, which this version does not support; give a local folder")
+    if mark and scheme in ("s3", "gs", "az"):
+        raise SetupError(f"storage {url!r}: object stores are not supported by this version; give a local folder")
+    demand(not mark, f"storage {url!r} has the unknown scheme {scheme!r}; give a local folder")
     return Storage(str(Path(url).expanduser().absolute()))
+
+
+@functools.cache
+def _store(url: str) -> LocalStore:
+    return LocalStore(url)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import metrics, pretrained, records, results
+from xfer_ray import commit, metrics, pretrained, records, results
 from xfer_ray.core import (
     Context,
     Corpus,
@@ -92,10 +92,10 @@ def run(trial: Trial, desk: Desk) -> str:
     scores = list(_score(trial, targets, predictions, signature))
 
     for target, items in targets.items():
-        results.put_examples(desk.results, task.name, str(target), items)
+        commit.put_examples(desk.results, task.name, str(target), items)
     if desk.keep_models and fine_tuned.save is not None:
         _keep(trial, desk, fine_tuned)
-    return results.commit(desk.results, scores, predictions)
+    return commit.commit(desk.results, scores, predictions)
 
 
 def attempt(trial: Trial, desk: Desk) -> Outcome:
@@ -197,7 +197,7 @@ def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
     folder = desk.scratch / "models" / trial.id
     assert fine_tuned.save is not None
     fine_tuned.save(folder)
-    results.put_model(desk.results, trial.id, folder)
+    commit.put_model(desk.results, trial.id, folder)
 
 
 # ------------------------------------------------------------------------------ scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from random import Random
 
 from xfer_ray.miniature.meaning import Event, choose, contrary, draw, fold, narrower, wider
@@ -12,7 +13,8 @@ _RELATIONS = dict(zip(LABELS, (narrower, wider, contrary), strict=True))
 _PATIENCE = 20
 
 
-def pairs(seed: int, split: str, count: int) -> list[Pair]:
+@functools.lru_cache(maxsize=8)  # every language asks for the same ones
+def pairs(seed: int, split: str, count: int) -> tuple[Pair, ...]:
     """`count` pairs. Every hypothesis comes once with each label, so that alone it tells nothing.
 
     A sentence belongs to one split, and within a split it is in one triple: see `fold`.
@@ -29,7 +31,7 @@ def pairs(seed: int, split: str, count: int) -> list[Pair]:
             found += triple
             told.add(hypothesis)
     random.shuffle(found)
-    return found[:count]
+    return tuple(found[:count])
 
 
 def _premise(random: Random, hypothesis: Event, label: str) -> Event | None:

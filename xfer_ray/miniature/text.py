@@ -11,6 +11,7 @@ from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.meaning import Event, choose, draw, fold, general
 
 STORIES = 14_000
+LEFT_OUT = (0, 0, 1, 2)  # how many things a telling leaves out, each as likely
 
 
 def stories(seed: int, count: int = STORIES) -> Sequence[Document]:
@@ -28,7 +29,7 @@ def _story(random: Random) -> Document:
 
 
 def _retold(random: Random, event: Event) -> Event:
-    """The event as it is, or with up to two things left out."""
-    for _ in range(random.choice((0, 1, 2))):
+    """The event as it is, or with a thing or two left out."""
+    for _ in range(random.choice(LEFT_OUT)):
         _, event = choose(random, general(event)) or ("", event)
     return event
