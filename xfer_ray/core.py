@@ -6,13 +6,16 @@ A mistake in a declaration is refused here, where the value is made, so that it 
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
 import hashlib
+import inspect
 import json
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -237,6 +240,7 @@ class Task:
             f"task {self.name} would train and evaluate on the same split {self.train_split!r}",
         )
         languages = [target.language for target in self.targets]
+        declaration(self.load)
         for group, members in self.groups.items():
             _one_each(f"languages of group {group} of task {self.name}", members)
             for member in members:
@@ -398,6 +402,7 @@ class Model:
             isinstance(self.gpus, int | float) and math.isfinite(self.gpus) and self.gpus >= 0,
             f"gpus of model {self.name} is {self.gpus!r}; give a fraction such as 0.5, or 0",
         )
+        declaration(self.family)
         micro, batch = self.micro_batch, self.recipe.batch_size
         divisors = ", ".join(str(d) for d in range(1, batch + 1) if batch % d == 0)
         demand(
@@ -537,7 +542,7 @@ def grid(
 
 
 def declaration(value: object) -> Json:
-    """What a value declares, as JSON: dataclasses by field, functions by qualified name, corpora by spelling.
+    """What a value declares, as JSON: dataclasses by field, functions by name, corpora by spelling.
 
     A field at its default is left out, so that a field added later disowns no result; a default, once released, never changes.
     """
@@ -545,7 +550,7 @@ def declaration(value: object) -> Json:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         chosen = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True) and not _at_default(value, f)]
-        return {"kind": type(value).__qualname__, **{f.name: declaration(getattr(value, f.name)) for f in chosen}}
+        return {"kind": _named(type(value)), **{f.name: declaration(getattr(value, f.name)) for f in chosen}}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -553,10 +558,26 @@ def declaration(value: object) -> Json:
     if isinstance(value, Sequence):
         return [declaration(item) for item in value]
     if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
+        return _named(value)
     raise DeclarationError(
         f"{type(value).__name__} {value!r} cannot be part of a declaration; use numbers, strings, tuples, dataclasses or named functions"
     )
+
+
+def _named(code: Callable[..., object]) -> str:
+    """The name of a function or class; of one outside this package also a hash of its source, comments apart.
+
+    So editing what a sweep file defines makes new trials, and a new release of this package does not.
+    """
+    name: str = code.__qualname__
+    demand("<" not in name, f"{name} has no name of its own; define it at the top level of the sweep file")
+    if code.__module__.partition(".")[0] == __package__:
+        return name
+    try:
+        source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
+    except (OSError, TypeError):  # typed at a prompt, or compiled
+        source = ""
+    return f"{code.__module__}.{name}#{hashlib.sha256(source.encode()).hexdigest()[:12]}"
 
 
 def _at_default(value: object, item: dataclasses.Field[object]) -> bool:

@@ -277,6 +277,8 @@ def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:
 def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
     """Run the trials; returns those that failed, with the reason."""
     endings = Endings()
+    if placement.gpus_per_trial is None and any(t.model.gpus for t in trials) and not ray.cluster_resources().get("GPU"):
+        progress.say("no GPU here: trials run on CPUs")
     shares = {trial.model.name: resources(trial, placement) for trial in trials}
     stop = Stop(endings, placement.fail_fast)
     for first in range(0, len(trials), TRIALS_PER_TUNER):
