@@ -9,7 +9,10 @@ import pytest
 import scored
 
 from analysis.selection import Options
-from analysis.tables import build
+from analysis.tables import build, read
+from xfer_ray.importing import import_scores
+from xfer_ray.storage import open_storage
+from xfer_ray.tasks import TASKS
 
 ROUNDING = 0.1 + 1e-9
 MODELS_OWN = 0.6  # E(M^T,T): any positive number serves, for it cancels
@@ -95,6 +98,26 @@ def test_209_of_212_printed_averages_come_back_and_one_row_is_the_papers_slip(pa
                     off.add((number, model, source, column))
     assert count == 212
     assert off == SLIP
+
+
+@pytest.mark.parametrize(("number", "task"), [("2", "xnli"), ("3", "pawsx")])
+def test_the_averages_also_come_back_through_an_imported_file(paper, tmp_path, number, task):
+    """As a user would: cells into a CSV file, `import`, `tables`."""
+    rows = printed_rows(paper, number)
+    targets = [column for column in next(iter(rows.values())) if not column.startswith("->")]
+    with (tmp_path / "printed.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task", "model", "source", "seed", "target", "metric", "score"])
+        for (model, source, target), score in abilities_of(rows, targets, normalized=True).items():
+            writer.writerow([task, model, source, 0, target, "accuracy", 100 * score])
+    known = {t.name: t for t in TASKS}
+    taken = import_scores(tmp_path / "printed.csv", open_storage(str(tmp_path / "results")), name="printed", percent=True, known=known.get)
+    tables = read(taken, Options())
+    off = set()
+    for (model, source), row in rows.items():
+        found = scored.cells(tables, model, source)
+        off |= {(number, model, source, column) for column, printed in row.items() if abs(found[column] - printed) > ROUNDING}
+    assert off == {slip for slip in SLIP if slip[0] == number}
 
 
 def test_only_the_slip_contradicts_the_diagonal(paper):

@@ -32,7 +32,6 @@ REPLACED = 0.2  # of the tokens of such a second sentence
 REPLACED_WEIGHT = 5.0
 DEVIATIONS = {"word_embeddings": 0.08, "position_embeddings": 0.02, "token_type_embeddings": 0.04}
 QUERY_SCALES = (1.0, 0.7)  # in the first layer, and above
-BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.01
 BUCKET = 50  # batches whose pairs are sorted by length together
 
@@ -142,7 +141,7 @@ def _binary(logits: Tensor, truth: Tensor) -> Tensor:
 def _train(model: BertModel, batches: Iterator[_Batch], pretraining: Pretraining, report: Report) -> None:
     heads = _Heads(model)
     parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=pretraining.learning_rate, weight_decay=WEIGHT_DECAY, betas=BETAS, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=pretraining.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     steps, warmup = pretraining.steps, pretraining.warmup_steps
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / max(1, warmup), (steps - step) / max(1, steps - warmup))
