@@ -5,4 +5,4 @@ from xfer_ray.models import MAJORITY
 from xfer_ray.models.miniature import MINIATURE_ENCODER
 from xfer_ray.tasks.miniature import MINIATURE
 
-SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MINIATURE_ENCODER, MAJORITY], sources=MINIATURE.targets, seeds=[0, 1, 2]))
+SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MAJORITY, MINIATURE_ENCODER], sources=MINIATURE.targets, seeds=[0, 1, 2]))

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,10 +37,6 @@ Mirror = Annotated[
 Only = Annotated[str | None, typer.Option(help="Only these trials: task=…, model=…, source=…, seed=…, separated by commas.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the declared ones, such as 0-4.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
-
-class Stopped(Exception):  # noqa: N818
-    """SIGTERM arrived."""
 
 
 def main() -> None:
@@ -130,15 +125,16 @@ def run(
         from xfer_ray.sweep import Placement
 
         placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast)
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    terminated: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(number, terminated))
     again = "xfer-ray " + " ".join(sys.argv[1:])
     try:
         summary = running.run(declared, chosen, found, desk, placement, module)
-    except (KeyboardInterrupt, Stopped) as stop:
+    except KeyboardInterrupt:
         done = len(results.done(found) & {t.id for t in chosen})
         print(f"\nstopped with {done} of {len(chosen)} trials done; go on with: {again}", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(143 if isinstance(stop, Stopped) else 130)  # Ray's threads may still be waiting
+        os._exit(143 if terminated else 130)  # Ray's threads may still be waiting
     _print_summary(summary, storage, declared.name, again)
     if summary.failed or summary.blocked:
         raise typer.Exit(5)
@@ -277,8 +273,10 @@ def _gpus(text: str) -> float | None:
     return number
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise Stopped
+def _interrupt(number: int, received: list[int]) -> None:
+    """SIGTERM ends a run as Ctrl-C does; Ray's own waits know that exception and no other."""
+    received.append(number)
+    raise KeyboardInterrupt
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -74,7 +74,7 @@ def _execute(
 
     ray_sweep.connect(placement, module)
     try:
-        ray_sweep.pretrain(to_make, desk, progress)
+        ray_sweep.pretrain(to_make, desk, placement, progress)
         return ray_sweep.fit(missing, desk, placement, progress)
     finally:
         ray_sweep.disconnect()

@@ -246,11 +246,10 @@ def resources(trial: Trial, placement: Placement) -> dict[str, float]:
 # ------------------------------------------------------------------------------ running
 
 
-def pretrain(made: Sequence[Pretraining], desk: Desk, progress: Progress) -> None:
-    """Make the checkpoints that the trials need, one after another, each with all CPUs of one node."""
+def pretrain(made: Sequence[Pretraining], desk: Desk, placement: Placement, progress: Progress) -> None:
+    """Make the checkpoints that the trials need, one after another, each with the CPUs of one trial."""
     for pretraining in made:
-        cpus = int(max(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
-        task = ray.remote(num_cpus=cpus, max_retries=2, runtime_env={"env_vars": {"OMP_NUM_THREADS": str(cpus)}})(_pretrain)
+        task = ray.remote(num_cpus=placement.cpus_per_trial, max_retries=placement.max_failures)(_pretrain)
         name = f"pretraining-{pretraining.digest}"
         future, started = task.remote(pretraining, desk, name), time.monotonic()
         while not ray.wait([future], timeout=1.0)[0]:

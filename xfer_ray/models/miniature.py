@@ -19,7 +19,7 @@ CHECKPOINT = Pretraining(
     },
     vocabulary=1_500,
     text=stories,
-    steps=1_500,
+    steps=2_500,
 )
 
 MINIATURE_ENCODER = Model(
@@ -27,6 +27,7 @@ MINIATURE_ENCODER = Model(
     checkpoint=CHECKPOINT,
     recipe=Recipe(learning_rate=1e-3, batch_size=64, epochs=4, max_length=64),
     gpus=0.1,
+    micro_batch=32,
 )
 
 # The control: the same encoder as it starts, with nothing learned but the vocabulary.

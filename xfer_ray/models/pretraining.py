@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # All of these were found by trial on the miniature world.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-CROSS_LINGUAL = (0.0, 0.5)  # pairs in two languages, at the first step and at the last: first comparing, then across languages
+CROSS_LINGUAL = (0.0, 0.6)  # pairs in two languages, at the first step and at the last: first comparing, then across languages
 MASKED = 0.15  # of the tokens
 CORRUPTED = 0.5  # of the pairs have replaced tokens
 REPLACED = 0.2  # of the tokens of such a second sentence
