@@ -110,7 +110,7 @@ def run(
     from xfer_ray import plan as planning
     from xfer_ray import results, revisions, sweepfile
     from xfer_ray import run as running
-    from xfer_ray.trial import Desk
+    from xfer_ray.trial import Desk, Placement
 
     _use_mirror(mirror)
     declared, module = sweepfile.read(sweep)
@@ -120,11 +120,7 @@ def run(
     resolved = revisions.resolve(found, [trial for trial in chosen if trial.model.name not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models)
-    placement = None
-    if not in_process:
-        from xfer_ray.sweep import Placement
-
-        placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast)
+    placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(number, terminated))
     again = "xfer-ray " + " ".join(sys.argv[1:])

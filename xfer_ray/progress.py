@@ -26,7 +26,7 @@ class Progress:
         self._models = dict(to_run)
         self._running: dict[str, float] = {}
         self._seconds: dict[str, list[float]] = {}
-        self._failed = 0
+        self._failed = self._slots = 0
         self._note = ""
         self._console = console or Console(stderr=True)
         self._live = Live(self, console=self._console, refresh_per_second=2, transient=True) if self._console.is_terminal else None
@@ -56,6 +56,7 @@ class Progress:
         """A worker took this trial."""
         self._waiting.pop(trial, None)
         self._running[trial] = time.monotonic()
+        self._slots = max(self._slots, len(self._running))
 
     def finished(self, trial: str, state: str, reason: str = "") -> None:
         """A trial ended: committed (or found committed), or failed for good."""
@@ -92,7 +93,7 @@ class Progress:
         work = sum(mean.get(self._models[t], overall) for t in self._waiting)
         now = time.monotonic()
         work += sum(max(0.0, mean.get(self._models[t], overall) - (now - since)) for t, since in self._running.items())
-        return phrase.format(duration(work / max(1, len(self._running))))
+        return phrase.format(duration(work / max(1, self._slots)))
 
     def __rich__(self) -> Group:
         """The live view: a bar, the note, and the running trials with their steps."""

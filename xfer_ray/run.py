@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from xfer_ray import adoption, plan, pretrained, records, results, storage
 from xfer_ray.core import DeclarationError, Pretraining, StorageError, Sweep, Trial
 from xfer_ray.progress import Progress
 from xfer_ray.results import Results
-from xfer_ray.trial import Desk, attempt
-
-if TYPE_CHECKING:
-    from xfer_ray.sweep import Placement
+from xfer_ray.trial import Desk, Outcome, Placement, attempt
 
 
 @dataclass(frozen=True)
@@ -43,10 +39,8 @@ def prepare(sweep: Sweep, where: str) -> Results:
     return found
 
 
-def run(
-    sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, placement: Placement | None, module: ModuleType | None
-) -> Summary:
-    """Run the chosen trials that are missing; `placement=None` runs them in this process, one after another, without Ray."""
+def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, placement: Placement, module: ModuleType) -> Summary:
+    """Run the chosen trials that are missing, on Ray or in this process, one after another."""
     blocked_models = plan.blocked_models(plan.models_of(chosen).values())
     planned = {p.trial: p for p in results.plan_of(sweep, desk.revisions).trials}
     done = results.done(found)
@@ -63,13 +57,11 @@ def run(
     return Summary(len(chosen), len(results.done(found) & {t.id for t in chosen}), failed, blocked)
 
 
-def _execute(
-    missing: Sequence[Trial], desk: Desk, placement: Placement | None, module: ModuleType | None, progress: Progress
-) -> dict[str, str]:
+def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module: ModuleType, progress: Progress) -> dict[str, str]:
     made = {t.model.checkpoint.digest: t.model.checkpoint for t in missing if isinstance(t.model.checkpoint, Pretraining)}
     to_make = [p for p in made.values() if not pretrained.exists(desk.results.storage, p)]
-    if placement is None:
-        return _in_process(missing, to_make, desk, progress)
+    if placement.in_process:
+        return _in_process(missing, to_make, desk, progress, placement.fail_fast)
     from xfer_ray import sweep as ray_sweep  # imports Ray
 
     ray_sweep.connect(placement, module)
@@ -82,23 +74,30 @@ def _execute(
             records.clear_running(desk.results, trial.id)
 
 
-def _in_process(missing: Sequence[Trial], to_make: Sequence[Pretraining], desk: Desk, progress: Progress) -> dict[str, str]:
+def _in_process(
+    missing: Sequence[Trial], to_make: Sequence[Pretraining], desk: Desk, progress: Progress, fail_fast: bool
+) -> dict[str, str]:
     for pretraining in to_make:
         progress.note(f"pre-training {pretraining.digest}")
         pretrained.make(desk.results.storage, pretraining, desk.scratch, lambda step, steps: None)
     progress.note("")
-    failed = {}
+    failed: dict[str, str] = {}
     for trial in missing:
         progress.started(trial.id)
-        try:
-            outcome = attempt(trial, desk)
-        except Exception as error:
-            failed[trial.id] = f"{type(error).__name__}: {error}"
-            progress.finished(trial.id, "failed", failed[trial.id])
-            continue
+        outcome = _tried(trial, desk)
         progress.finished(trial.id, outcome.state, outcome.reason)
         if outcome.state == "storage":
             raise StorageError(outcome.reason)
         if outcome.state == "failed":
             failed[trial.id] = outcome.reason
+            if fail_fast:
+                break
     return failed
+
+
+def _tried(trial: Trial, desk: Desk) -> Outcome:
+    """One attempt; there is no worker to replace here, so what is raised is a failure too."""
+    try:
+        return attempt(trial, desk)
+    except Exception as error:
+        return Outcome(trial.id, "failed", f"{type(error).__name__}: {error}")

@@ -32,22 +32,10 @@ from ray.tune.search import Searcher
 from xfer_ray import pretrained, records
 from xfer_ray.core import DeclarationError, Pretraining, SetupError, StorageError, Trial
 from xfer_ray.progress import Progress
-from xfer_ray.trial import Desk, attempt
+from xfer_ray.trial import Desk, Placement, attempt
 
 TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
 FORWARDED = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")  # paths and switches, never a token
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How trials meet a cluster; None means: decide from what is there."""
-
-    address: str | None = None
-    gpus_per_trial: float | None = None
-    cpus_per_trial: int = 1
-    max_concurrent: int | None = None
-    max_failures: int = 2
-    fail_fast: bool = False
 
 
 @dataclass
@@ -182,10 +170,9 @@ def _guarded(action: Callable[[], None]) -> None:
 # ------------------------------------------------------------------------------ connecting
 
 
-def connect(placement: Placement, module: ModuleType | None) -> None:
+def connect(placement: Placement, module: ModuleType) -> None:
     """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS."""
-    if module is not None:
-        ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
+    ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
     address = placement.address or os.environ.get("RAY_ADDRESS") or "local"
     _knock(address)
     ours = signal.getsignal(signal.SIGTERM)
@@ -215,10 +202,10 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:
+def worker_environment(placement: Placement, module: ModuleType) -> dict[str, str]:
     """What workers need to know of this process's environment: paths and switches, no secrets."""
     forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    folder = os.path.dirname(os.path.abspath(module.__file__)) if module and module.__file__ else ""  # noqa: PTH100, PTH120
+    folder = str(Path(module.__file__ or "").resolve().parent)
     path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH", ""))))
     return {
         **forwarded,

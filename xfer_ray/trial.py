@@ -63,6 +63,19 @@ class Desk:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How trials meet the machines; None means: decide from what is there. `in_process` does without Ray."""
+
+    address: str | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int = 1
+    max_concurrent: int | None = None
+    max_failures: int = 2
+    fail_fast: bool = False
+    in_process: bool = False
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How an attempt ended: `committed`, `same`, `conflict`, `done` (somebody was first), `failed` or `storage`, and why."""
 
