@@ -112,6 +112,43 @@ def test_a_broken_sweep_file_is_named_with_its_line(toy, text, message):
     assert (plan.returncode, plan.stderr.strip()) == (2, f"xfer-ray: {message}")
 
 
+def test_a_sweep_file_that_exits_is_named(toy):
+    (toy.folder / "toy.py").write_text("import sys\nsys.exit(0)")
+    plan = toy.command("plan", "toy.py")
+    assert (plan.returncode, plan.stderr.strip()) == (2, "xfer-ray: toy.py:2: SystemExit: 0")
+
+
+def test_a_checkpoint_that_cannot_be_made_fails_its_trials_and_no_other(toy):
+    replaced(
+        toy,
+        "SWEEP = ",
+        "def text(seed):\n    raise RuntimeError('no text today')\n"
+        "from xfer_ray import Pretraining\nfrom dataclasses import replace\n"
+        "MADE = replace(TOY_MODEL, name='made', checkpoint=Pretraining(architecture={'model_type': 'bert'}, vocabulary=9, text=text))\n"
+        "SWEEP = ",
+    )
+    replaced(toy, "models=[TOY_MODEL]", "models=[MADE, TOY_MODEL]")
+    for process in ([], ["--in-process"]):
+        run = toy.run(*process)
+        assert run.returncode == 5, run.stderr
+        assert "failed   toy.made.en-O.s0" in run.stderr
+        assert "its checkpoint could not be made: RuntimeError: no text today" in run.stderr
+        assert "Traceback" not in run.stderr
+    assert toy.status()["counts"] == {"done": 6, "to_run": 0, "failed": 6, "blocked": 0}
+
+
+def test_records_that_are_not_ours_change_nothing(toy):
+    assert toy.run("--in-process", "--only", "seed=0").returncode == 0
+    [waiting] = [t["trial"] for t in toy.status()["trials"] if t["source"] == "en-O" and t["seed"] == 1]
+    for kind, text in (("failures", '{"a": 1}'), ("running", "{}"), ("running", "not JSON")):
+        (toy.results / kind).mkdir(exist_ok=True)
+        (toy.results / kind / f"{waiting}.json").write_text(text)
+        assert toy.status()["counts"]["done"] == 3
+    here = toy.command("status", ".")
+    assert here.returncode == 2
+    assert "holds no sweep.json" in here.stderr
+
+
 def test_plan_tells_states_and_writes_nothing(toy, ran):
     plan = toy.command("plan", "toy.py", "--json")
     found = json.loads(plan.stdout)

@@ -1,7 +1,7 @@
 """The nouns: one spelling, parse and print inverse, identities that hold, and mistakes refused where they are made."""
 
 import importlib.util
-import linecache
+import sys
 from dataclasses import replace
 
 import pytest
@@ -113,7 +113,7 @@ MISTAKES = [
         "models hold small more than once",
     ),
     (
-        lambda: Sweep("x", (Trial(TASK, MODEL, Corpus("en"), 0), Trial(replace(TASK, size=5), MODEL, Corpus("en"), 0))),
+        lambda: Sweep("x", grid(tasks=[TASK], models=[MODEL]) + (Trial(TASK, MODEL, Corpus("en"), 0),)),
         "sweep x declares task toy, model small, source en-O, seed 0 more than once; another recipe, split or size takes another name",
     ),
 ]  # fmt: skip
@@ -156,18 +156,30 @@ def test_the_digest_of_a_declaration_is_the_same_in_another_release():
     assert Trial(replace(TASK, load=PINNED), MODEL, Corpus("en"), 0).digest == PINNED_DIGEST
 
 
-def test_editing_a_function_of_a_sweep_file_makes_new_trials(tmp_path):
-    text = "from xfer_ray import Example\ndef load(corpus, split):\n    return [Example('0', 'a', 'b', ('yes',))]\n"
-    digests = []
-    for edited in (text, text.replace("load(corpus", "load( corpus") + "# a comment\n", text.replace("'a'", "'A'")):
+SWEEP_TEXT = """
+from xfer_ray import Example
+TEXT = "a"
+def helper():
+    return Example("0", TEXT, "b", ("yes",))
+def load(corpus, split):
+    return [helper()]
+"""
+
+
+def test_editing_what_a_function_of_a_sweep_file_is_made_of_makes_new_trials(tmp_path, monkeypatch):
+    def digest_of(text: str) -> str:
         file = tmp_path / "mine.py"
-        file.write_text(edited)
-        linecache.checkcache(str(file))
+        file.write_text(text)
         spec = importlib.util.spec_from_file_location("mine", file)
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "mine", module)  # where a class's file is looked up
         spec.loader.exec_module(module)
-        digests.append(Trial(replace(TASK, load=module.load), MODEL, Corpus("en"), 0).digest)
-    assert digests[0] == digests[1] != digests[2]
+        return Trial(replace(TASK, load=module.load), MODEL, Corpus("en"), 0).digest
+
+    before = digest_of(SWEEP_TEXT)
+    assert digest_of(SWEEP_TEXT.replace("load(corpus", "load( corpus") + "# a comment\nSEEDS = [1, 2]\n") == before
+    assert digest_of(SWEEP_TEXT.replace('TEXT = "a"', 'TEXT = "A"')) != before
+    assert digest_of(SWEEP_TEXT.replace('"b"', '"B"')) != before
 
 
 PINNED_DIGEST = "d18f73fc2430"
@@ -190,3 +202,23 @@ def test_a_score_is_a_fraction():
     for bad in (1.01, -0.1, float("nan")):
         with pytest.raises(DataError, match=r"is not a fraction in \[0, 1\]"):
             Score(**row, score=bad, n=1, trial="x", digest="y", started=now, finished=now)
+
+
+class Stateful:
+    def load(self, corpus, split):
+        return []
+
+
+def test_a_method_of_an_object_is_no_declaration():
+    with pytest.raises(DeclarationError, match="^Stateful.load is a method of an object, whose state has no spelling"):
+        replace(TASK, load=Stateful().load)
+
+
+def test_two_tasks_or_models_of_one_name_are_refused():
+    one = grid(tasks=[TASK], models=[MODEL], sources=["en-O"])
+    for kind, other in (
+        ("task", grid(tasks=[replace(TASK, size=5)], models=[MODEL], sources=["de-MT-en"])),
+        ("model", grid(tasks=[TASK], models=[replace(MODEL, recipe=replace(RECIPE, epochs=2))], sources=["de-MT-en"])),
+    ):
+        with pytest.raises(DeclarationError, match=f"^sweep x holds two different {kind}s named"):
+            Sweep("x", one + other)

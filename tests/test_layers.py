@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "checking": {"results", "core"},
     "importing": {"commit", "results", "storage", "core"},
     "commit": {"results", "core"},
-    "records": {"results"},
+    "records": {"results", "core"},
     "results": {"storage", "core"},
     "storage": {"core"},
     "metrics": {"core"},

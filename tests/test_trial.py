@@ -38,6 +38,15 @@ def talkative(task, train, select, recipe, seed, context):
     return FineTuned(lambda examples: ["perhaps"] * len(examples))
 
 
+def twice(corpus, split):
+    return [Example("7", "a", "b", ("neutral",))] * 2
+
+
+def surrogate(task, train, select, recipe, seed, context):
+    print("\ud800")
+    return FineTuned(lambda examples: ["neutral"] * len(examples))
+
+
 def terse(task, train, select, recipe, seed, context):
     return FineTuned(lambda examples: ["neutral"])
 
@@ -166,6 +175,16 @@ def test_a_made_checkpoint_is_whole_or_made_again(desk, tmp_path):
         pretrained.fetch(storage, declared, tmp_path / "elsewhere")
     storage.delete(f"pretrained/{declared.digest}/complete.json")
     assert not pretrained.exists(storage, declared)
+
+
+def test_examples_that_share_an_id_are_refused(trial, desk):
+    double = replace(trial, task=replace(TASK, load=twice))
+    assert attempt(double, desk).reason == "train of en-O in task tiny-read holds example '7' more than once; ids tell examples apart"
+
+
+def test_what_cannot_be_encoded_is_still_kept(trial, desk):
+    assert attempt(replace(trial, model=replace(trial.model, family=surrogate)), desk).state == "committed"
+    assert r"\ud800" in desk.results.storage.read(f"mine/logs/{next(iter(results.done(desk.results)))}.log").decode()
 
 
 def test_an_empty_split_is_refused(trial, desk):

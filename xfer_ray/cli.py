@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -41,6 +43,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 def main() -> None:
     """Run a command; an error of ours is one sentence on stderr and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows "?"
     try:
         app()
     except XferRayError as error:
@@ -123,7 +128,7 @@ def run(
     placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(number, terminated))
-    again = "xfer-ray " + " ".join(sys.argv[1:])
+    again = shlex.join(["xfer-ray", *sys.argv[1:]])
     try:
         summary = running.run(declared, chosen, found, desk, placement, module)
     except KeyboardInterrupt:
@@ -248,8 +253,8 @@ def _open(folder: str) -> Results:
     from xfer_ray import results
     from xfer_ray.storage import open_storage
 
-    where, _, name = folder.rstrip("/").rpartition("/")
-    found = results.Results(open_storage(where or "."), name)
+    path = Path(folder).absolute()
+    found = results.Results(open_storage(str(path.parent)), path.resolve().name if folder in (".", "..") else path.name)
     if not results.has_plan(found):
         raise DeclarationError(
             f"{folder} holds no sweep.json, so it is not the results of a sweep; give STORAGE/NAME, such as results/demo"
@@ -332,4 +337,4 @@ def _print_summary(summary: Summary, storage: str, name: str, again: str) -> Non
     if summary.failed:
         print(f"  {len(summary.failed)} failed; tracebacks are in {storage}/{name}/failures; try again with: {again}", file=sys.stderr)
     if summary.done:
-        print(f"  next: xfer-ray tables {storage}/{name}", file=sys.stderr)
+        print(f"  next: xfer-ray tables {shlex.quote(str(Path(storage) / name))}", file=sys.stderr)

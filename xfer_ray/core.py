@@ -15,7 +15,6 @@ import inspect
 import json
 import math
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,6 +84,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 PROVENANCES = ("O", "HT", "MT")
+LONGEST_NAME = 200  # characters of a trial's name before its digest; file systems take 255 with what is added
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,18 @@ class Task:
         _one_each(f"targets of task {self.name}", self.targets)
         _one_each(f"labels of task {self.name}", self.labels)
         _one_each(f"metrics of task {self.name}", self.metrics)
+        for kind in ("sources", "targets", "denominators"):
+            odd = [c for c in getattr(self, kind) if not isinstance(c, Corpus)]
+            demand(not odd, f"{kind} of task {self.name} hold {odd[:1]}, which is not a Corpus; write Corpus.parse('de-MT-en')")
+        odd_labels = [label for label in self.labels if not isinstance(label, str)]
+        demand(
+            not odd_labels and not isinstance(self.labels, str),
+            f"labels of task {self.name} are {self.labels!r}; give a tuple of strings",
+        )
+        for corpus in filter(None, (self.baseline, *self.denominators)):
+            if corpus not in self.sources:
+                raise unknown(f"source of task {self.name} for its baseline or denominators", str(corpus), map(str, self.sources))
+        demand("All" not in self.groups, f"group All of task {self.name} is always there and holds every target; use another name")
         demand(self.size is None or _is_count(self.size), f"size of task {self.name} is {self.size!r}; give a positive integer or None")
         demand(
             self.train_split != self.eval_split,
@@ -329,6 +341,15 @@ class Pretraining:
     warmup_steps: int = 50
 
     def __post_init__(self) -> None:
+        for name in ("batch_size", "learning_rate"):
+            value = getattr(self, name)
+            sound = isinstance(value, int | float) and math.isfinite(value) and value > 0
+            demand(sound, f"{name} of a Pretraining is {value!r}; give a positive number")
+        weights = self.sampling.values()
+        demand(
+            all(isinstance(w, int | float) and math.isfinite(w) and w >= 0 for w in weights),
+            f"sampling of a Pretraining is {dict(self.sampling)!r}; give weights of at least 0 by language",
+        )
         demand("model_type" in self.architecture, "architecture of a Pretraining lacks 'model_type', such as 'bert'")
         demand(_is_count(self.steps, 0), f"steps of a Pretraining is {self.steps!r}; give 0 or a positive integer")
         demand(self.steps == 0 or self.text is not None, "a Pretraining with steps needs text")
@@ -363,7 +384,10 @@ class FineTuned:
 
     def __call__(self, examples: Sequence[Example]) -> list[str]:
         """The answer string of each example, in order."""
-        return list(self.predict(examples))
+        answers = self.predict(examples)
+        if isinstance(answers, str):
+            raise DataError(f"predict gave one string, {answers[:40]!r}, for {len(examples)} examples; it must give one string for each")
+        return list(answers)
 
 
 FineTune = Callable[[Task, Examples, Examples | None, Recipe, int, Context], FineTuned]
@@ -427,6 +451,11 @@ class Trial:
         if self.source not in self.task.sources:
             raise unknown(f"source of task {self.task.name}", str(self.source), map(str, self.task.sources))
         demand(_is_count(self.seed, 0) and self.seed < 2**63, f"seed is {self.seed!r}; give an integer from 0 to 2^63-1")
+        length = len(f"{self.task.name}.{self.model.name}.{self.source}.s{self.seed}")
+        demand(
+            length <= LONGEST_NAME,
+            f"the name of a trial on {self.source} has {length} characters; shorter labels or names keep it to {LONGEST_NAME}",
+        )
 
     @functools.cached_property
     def digest(self) -> str:
@@ -512,7 +541,15 @@ class Sweep:
         demand_sweep_name(self.name)
         demand(len(self.trials) > 0, f"sweep {self.name} has no trials")
         seen: set[tuple[str, str, Corpus, int]] = set()
+        named: dict[tuple[type, str], Task | Model] = {}
         for trial in self.trials:
+            for value in (trial.task, trial.model):
+                kind = type(value)
+                alike = named.setdefault((kind, value.name), value) == value
+                demand(
+                    alike,
+                    f"sweep {self.name} holds two different {kind.__name__.lower()}s named {value.name}; what differs takes another name",
+                )
             key = (trial.task.name, trial.model.name, trial.source, trial.seed)
             demand(
                 key not in seen,
@@ -565,19 +602,44 @@ def declaration(value: object) -> Json:
 
 
 def _named(code: Callable[..., object]) -> str:
-    """The name of a function or class; of one outside this package also a hash of its source, comments apart.
+    """The name of a function or class; of one outside this package also a hash of what it is made of.
 
     So editing what a sweep file defines makes new trials, and a new release of this package does not.
     """
     name: str = code.__qualname__
     demand("<" not in name, f"{name} has no name of its own; define it at the top level of the sweep file")
+    demand(
+        not hasattr(code, "__self__"), f"{name} is a method of an object, whose state has no spelling; use a function or a frozen dataclass"
+    )
     if code.__module__.partition(".")[0] == __package__:
         return name
+    return f"{code.__module__}.{name}#{hashlib.sha256(_source(code).encode()).hexdigest()[:12]}"
+
+
+@functools.cache
+def _source(code: Callable[..., object]) -> str:
+    """The source, comments apart, of a function or class and of all that it names at the top level of its own file."""
     try:
-        source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(code))))
+        tree = ast.parse(Path(inspect.getsourcefile(code) or "").read_text(encoding="utf-8"))
     except (OSError, TypeError):  # typed at a prompt, or compiled
-        source = ""
-    return f"{code.__module__}.{name}#{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+        return ""
+    defined = {name: node for node in tree.body for name in _defines(node)}
+    found: dict[str, str] = {}
+    waiting = [code.__qualname__.partition(".")[0]]
+    while waiting:
+        name = waiting.pop()
+        if name in defined and name not in found:
+            found[name] = ast.unparse(defined[name])
+            waiting += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
+    return "\n".join(found[name] for name in sorted(found))
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
 
 
 def _at_default(value: object, item: dataclasses.Field[object]) -> bool:

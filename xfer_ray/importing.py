@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xfer_ray.commit import put_scores
-from xfer_ray.core import Corpus, DataError, DeclarationError, Json, Score, Task, demand_sweep_name, digest
+from xfer_ray.core import LONGEST_NAME, Corpus, DataError, DeclarationError, Json, Score, Task, demand_sweep_name, digest
 from xfer_ray.results import (
     ModelFacts,
     Plan,
@@ -35,7 +35,7 @@ REQUIRED = ("task", "model", "source", "seed", "target", "metric", "score")
 OPTIONAL = {"n": "0", "split": "unknown"}  # and what stands for an absent or empty value
 MOST_ROWS = 1_000_000  # a small file can decode to a great table
 IMPORTED = "imported"  # the family of a model that did not run here
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+_NAME = re.compile(r"[^.\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,18 @@ def _rows(file: Path, percent: bool) -> list[_Row]:
     count = len(table["task"])
     if not count:
         raise DataError(f"{file} has no rows")
+    if percent and not any(_exceeds_one(text) for text in table["score"]):
+        raise DataError(f"{file} holds no score above 1, so its scores look like fractions; leave --percent out")
     columns = {name: table[name] for name in REQUIRED}
     columns |= {name: [value or default for value in table.get(name, [""] * count)] for name, default in OPTIONAL.items()}
     return [_row({name: columns[name][i] for name in columns}, f"{file}, row {i + 1}", percent) for i in range(count)]
+
+
+def _exceeds_one(text: str) -> bool:
+    try:
+        return not float(text) <= 1  # also what is no number: it is refused by its row
+    except ValueError:
+        return True
 
 
 def _table(file: Path) -> dict[str, list[str]]:
@@ -107,6 +116,10 @@ def _table(file: Path) -> dict[str, list[str]]:
     except (OSError, csv.Error, ValueError) as error:  # pandas, pyarrow and decoding raise a ValueError for damage
         said = str(error).strip() or type(error).__name__
         raise DataError(f"{file} cannot be read as {ending[1:]}: {said.splitlines()[0]}") from error
+    names = [name.strip() for name in table]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{file} has the column {twice[0]!r} more than once; keep one of them")
     return {name.strip(): ["" if value is None else str(value).strip() for value in column] for name, column in table.items()}
 
 
@@ -118,6 +131,9 @@ def _csv(file: Path) -> dict[str, list[str]]:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise DataError(f"{file}, row {number} has {len(row)} fields and the header {len(header)}")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{file} has the column {twice[0]!r} more than once; keep one of them")
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
@@ -207,6 +223,8 @@ def _trial(rows: Sequence[_Row]) -> tuple[PlannedTrial, tuple[_Row, ...]]:
     spelled = sorted([*map(str, (*row.run, row.target, row.split, row.metric, row.n)), repr(row.score)] for row in rows)
     identity = digest([list[Json](row) for row in spelled])
     trial = f"{quote(task, safe='')}.{quote(model, safe='')}.{source}.s{seed}-{identity}"
+    if len(trial) > LONGEST_NAME:
+        raise DataError(f"task {task!r}, model {model!r} and source {source} make a file name of {len(trial)} characters; shorten them")
     return PlannedTrial(trial, task, model, source, seed, identity), tuple(rows)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
+from xfer_ray.core import DataError
 from xfer_ray.results import Results, put_json, read_json, stems
 
+Note = TypeVar("Note")
 LOG_LIMIT = 2**20  # bytes kept of a trial's log
 
 
@@ -40,8 +43,7 @@ def put_failure(results: Results, trial: str, error: str, traceback: str, host: 
 
 def read_failure(results: Results, trial: str) -> Failure | None:
     """The failure record of a trial, if it has one."""
-    found = read_json(results, results.record("failures", trial))
-    return None if found is None else Failure(**found)
+    return _read(results, results.record("failures", trial), Failure)
 
 
 def put_running(results: Results, trial: str, host: str, step: int, steps: int) -> None:
@@ -52,13 +54,21 @@ def put_running(results: Results, trial: str, host: str, step: int, steps: int) 
 
 def read_running(results: Results, trial: str) -> Heartbeat | None:
     """Where a running trial is, if it has said so."""
-    found = read_json(results, results.record("running", trial))
-    return None if found is None else Heartbeat(**found)
+    return _read(results, results.record("running", trial), Heartbeat)
 
 
 def running(results: Results) -> set[str]:
     """The trials that say they are running; a killed one says so until it is run again."""
     return stems(results, "running", ".json")
+
+
+def _read(results: Results, path: str, kind: type[Note]) -> Note | None:
+    """A record, or None if there is none or if it is not ours: nothing rests on it."""
+    try:
+        found = read_json(results, path)
+        return None if found is None else kind(**found)
+    except (DataError, TypeError):
+        return None
 
 
 def clear_running(results: Results, trial: str) -> None:
@@ -70,7 +80,7 @@ def put_log(results: Results, trial: str, text: str) -> None:
     """Add an attempt's log to those before; of a long one the beginning and the end are kept."""
     path = results.log(trial)
     before = results.storage.read(path) if results.storage.exists(path) else b""
-    data = before + text.encode()
+    data = before + text.encode(errors="backslashreplace")
     if len(data) > LOG_LIMIT:
         half = LOG_LIMIT // 2
         data = data[:half] + f"\n[{len(data) - LOG_LIMIT} bytes were cut here]\n".encode() + data[-half:]

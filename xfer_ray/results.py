@@ -191,7 +191,7 @@ def read_predictions(results: Results, trial: str) -> pd.DataFrame:
 
 def put_json(results: Results, path: str, value: Mapping[str, object], *, durable: bool = True) -> None:
     """Put a small JSON file, for people to read."""
-    results.storage.replace(path, json.dumps(value, indent=1, ensure_ascii=False).encode(), durable=durable)
+    results.storage.replace(path, json.dumps(value, indent=1, ensure_ascii=False).encode(errors="backslashreplace"), durable=durable)
 
 
 def read_json(results: Results, path: str) -> dict[str, typing.Any] | None:
@@ -317,8 +317,10 @@ def read_plan(results: Results) -> Plan:
             {name: _task_facts(**facts) for name, facts in found["tasks"].items()},
             {name: ModelFacts(**facts) for name, facts in found["models"].items()},
         )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{results.url}/sweep.json is not a plan of a sweep: {error}; the next `xfer-ray run` writes it again") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{results.url}/sweep.json is not a plan of a sweep: {error}; delete it, and the next `xfer-ray run` writes it again"
+        ) from error
 
 
 def _task_facts(**found: typing.Any) -> TaskFacts:  # noqa: ANN401

@@ -58,29 +58,54 @@ def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, place
 
 
 def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module: ModuleType, progress: Progress) -> dict[str, str]:
+    """Make the checkpoints that are missing, then run the trials whose checkpoint is there; returns the failures."""
     made = {t.model.checkpoint.digest: t.model.checkpoint for t in missing if isinstance(t.model.checkpoint, Pretraining)}
     to_make = [p for p in made.values() if not pretrained.exists(desk.results.storage, p)]
     if placement.in_process:
-        return _in_process(missing, to_make, desk, progress, placement.fail_fast)
+        ready, failed = _split(missing, _make(to_make, desk, progress), desk, progress)
+        return failed | _in_process(ready, desk, progress, placement.fail_fast)
     from xfer_ray import sweep as ray_sweep  # imports Ray
 
     ray_sweep.connect(placement, module)
     try:
-        ray_sweep.pretrain(to_make, desk, placement, progress)
-        return ray_sweep.fit(missing, desk, placement, progress)
+        ready, failed = _split(missing, ray_sweep.pretrain(to_make, desk, placement, progress), desk, progress)
+        return failed | (ray_sweep.fit(ready, desk, placement, progress) if ready else {})
     finally:
         ray_sweep.disconnect()
         for trial in missing:
             records.clear_running(desk.results, trial.id)
 
 
-def _in_process(
-    missing: Sequence[Trial], to_make: Sequence[Pretraining], desk: Desk, progress: Progress, fail_fast: bool
-) -> dict[str, str]:
+def _split(missing: Sequence[Trial], broken: dict[str, str], desk: Desk, progress: Progress) -> tuple[list[Trial], dict[str, str]]:
+    """The trials whose checkpoint is there, and the others as failures; `broken` says by digest why it could not be made."""
+    ready, failed = [], {}
+    for trial in missing:
+        checkpoint = trial.model.checkpoint
+        if isinstance(checkpoint, Pretraining) and checkpoint.digest in broken:
+            failed[trial.id] = f"its checkpoint could not be made: {broken[checkpoint.digest]}"
+            records.put_failure(desk.results, trial.id, failed[trial.id], "", "")
+            progress.finished(trial.id, "failed", failed[trial.id])
+        else:
+            ready.append(trial)
+    return ready, failed
+
+
+def _make(to_make: Sequence[Pretraining], desk: Desk, progress: Progress) -> dict[str, str]:
+    """Make checkpoints in this process; returns those that could not be made, by digest, with the reason."""
+    broken = {}
     for pretraining in to_make:
         progress.note(f"pre-training {pretraining.digest}")
-        pretrained.make(desk.results.storage, pretraining, desk.scratch, lambda step, steps: None)
+        try:
+            pretrained.make(desk.results.storage, pretraining, desk.scratch, lambda step, steps: None)
+        except StorageError:
+            raise
+        except Exception as error:
+            broken[pretraining.digest] = f"{type(error).__name__}: {error}"
     progress.note("")
+    return broken
+
+
+def _in_process(missing: Sequence[Trial], desk: Desk, progress: Progress, fail_fast: bool) -> dict[str, str]:
     failed: dict[str, str] = {}
     for trial in missing:
         progress.started(trial.id)
@@ -99,5 +124,5 @@ def _tried(trial: Trial, desk: Desk) -> Outcome:
     """One attempt; there is no worker to replace here, so what is raised is a failure too."""
     try:
         return attempt(trial, desk)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome(trial.id, "failed", f"{type(error).__name__}: {error}")

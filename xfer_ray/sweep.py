@@ -233,8 +233,12 @@ def resources(trial: Trial, placement: Placement) -> dict[str, float]:
 # ------------------------------------------------------------------------------ running
 
 
-def pretrain(made: Sequence[Pretraining], desk: Desk, placement: Placement, progress: Progress) -> None:
-    """Make the checkpoints that the trials need, one after another, each with the CPUs of one trial."""
+def pretrain(made: Sequence[Pretraining], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
+    """Make the checkpoints that the trials need, one after another, each with the CPUs of one trial.
+
+    Returns those that could not be made, by digest, with the reason.
+    """
+    broken = {}
     for pretraining in made:
         task = ray.remote(num_cpus=placement.cpus_per_trial, max_retries=placement.max_failures)(_pretrain)
         name = f"pretraining-{pretraining.digest}"
@@ -243,9 +247,17 @@ def pretrain(made: Sequence[Pretraining], desk: Desk, placement: Placement, prog
             heartbeat = records.read_running(desk.results, name)
             step = f"step {heartbeat.step}/{heartbeat.steps}, " if heartbeat else ""
             progress.note(f"pre-training {pretraining.digest}: {step}{time.monotonic() - started:.0f} s")
-        ray.get(future)
+        try:
+            ray.get(future)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, StorageError):
+                raise error.cause from error
+            broken[pretraining.digest] = f"{type(error.cause).__name__}: {error.cause}"
+        except ray.exceptions.RayError as error:
+            broken[pretraining.digest] = f"the worker died: {str(error).strip().splitlines()[0]}"
         records.clear_running(desk.results, name)
     progress.note("")
+    return broken
 
 
 def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:

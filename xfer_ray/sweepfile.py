@@ -12,6 +12,7 @@ from types import ModuleType
 from xfer_ray import metrics
 from xfer_ray.core import DeclarationError, Sweep, Trial, XferRayError, unknown
 
+MOST_SEEDS = 10_000
 _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
@@ -37,16 +38,14 @@ def _execute(path: Path) -> ModuleType:
         raise DeclarationError(f"{path} is not a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up while it is executed
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.path.insert(0, str(path.parent.resolve()))  # for modules beside it, also when a trial imports them later
     try:
         spec.loader.exec_module(module)
     except XferRayError as error:
         raise type(error)(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line(error, path)
         raise DeclarationError(f"{path}{line}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
     return module
 
 
@@ -80,6 +79,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
+        if int(last or first) - int(first) >= MOST_SEEDS:
+            raise DeclarationError(f"--seeds {text!r} names more than {MOST_SEEDS} seeds")
         seeds += range(int(first), int(last or first) + 1)
     if len(set(seeds)) < len(seeds) or not seeds:
         raise DeclarationError(f"--seeds {text!r} names a seed twice or none")

@@ -132,7 +132,7 @@ def _attempt(trial: Trial, desk: Desk) -> Outcome:
             records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
             logging.getLogger(__name__).error(traceback.format_exc())
             return Outcome(trial.id, "failed", str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             records.put_failure(desk.results, trial.id, f"{type(error).__name__}: {error}", traceback.format_exc(), socket.gethostname())
             raise
         finally:
@@ -156,6 +156,10 @@ def examples_of(task: Task, corpus: Corpus, split: str, *, size: int | None = No
             raise DataError(f"{split} of {corpus} in task {task.name} has no examples")
         if size is not None:
             items = _sample(items, size, f"{split} of {corpus} in task {task.name}")
+        ids = [item.id for item in items]
+        if len(set(ids)) < len(ids):
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise DataError(f"{split} of {corpus} in task {task.name} holds example {twice!r} more than once; ids tell examples apart")
         _shelf[key] = Examples(items)
     _shelf.move_to_end(key)
     while sum(map(len, _shelf.values())) > SHELF_EXAMPLES and len(_shelf) > 1:

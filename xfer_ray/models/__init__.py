@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from xfer_ray.core import Model, Recipe
+from xfer_ray.models.miniature import MINIATURE_ENCODER
 
 PAPER = Recipe(
     epochs=5,  # §6
@@ -46,4 +47,4 @@ MAJORITY = Model(
     gpus=0,
 )
 
-MODELS = (MBERT, XLMR_BASE, XLMR_LARGE, MAJORITY)
+MODELS = (MBERT, XLMR_BASE, XLMR_LARGE, MINIATURE_ENCODER, MAJORITY)
