@@ -15,10 +15,11 @@ TINY = Model(
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "intermediate_size": 128,
+            "initializer_range": 0.1,
         },
         vocabulary="google-bert/bert-base-multilingual-cased",
     ),
-    recipe=Recipe(learning_rate=3e-4, batch_size=128, epochs=2),  # ours: half a minute for a trial on one core
+    recipe=Recipe(learning_rate=2e-3, batch_size=128, epochs=3),  # ours: 20 seconds for a trial on one core
     gpus=0.1,
 )
 SWEEP = Sweep("xnli-mirror", grid(tasks=[SWAPPED], models=[TINY]))
