@@ -222,28 +222,31 @@ def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
 
 def _answer(trial: Trial, fine_tuned: FineTuned, targets: Mapping[Corpus, Examples]) -> Iterator[Prediction]:
     """One pass over the examples of all targets, each prediction scored on its own."""
-    everything = [(target, example) for target, items in targets.items() for example in items]
-    answers = fine_tuned([example for _, example in everything])
+    everything = [(str(target), target.language, example) for target, items in targets.items() for example in items]
+    answers = fine_tuned([example for _, _, example in everything])
     if len(answers) != len(everything):
         raise DataError(f"model {trial.model.name} gave {len(answers)} answers to {len(everything)} examples")
     chosen = {name: metrics.metric(name) for name in trial.task.metrics}
-    for (target, example), answer in zip(everything, answers, strict=True):
+    for (target, language, example), answer in zip(everything, answers, strict=True):
         yield Prediction(
             trial=trial.id,
-            target=str(target),
+            target=target,
             selection="last",
             example=example.id,
             prediction=answer,
             illegal=metrics.illegal(answer, trial.task.labels),
-            scores={name: function(answer, example.answers, target.language) for name, function in chosen.items()},
+            scores={name: function(answer, example.answers, language) for name, function in chosen.items()},
         )
 
 
 def _score(
     trial: Trial, targets: Mapping[Corpus, Examples], predictions: Sequence[Prediction], signature: Mapping[str, object]
 ) -> Iterator[Score]:
+    by_target: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        by_target.setdefault(prediction.target, []).append(prediction)
     for target, items in targets.items():
-        mine = [p for p in predictions if p.target == str(target)]
+        mine = by_target[str(target)]
         for name in trial.task.metrics:
             yield Score(
                 target=str(target),
