@@ -11,14 +11,15 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/xfer-ray run sweeps/demo.py
 	@echo
-	$(BIN)/xfer-ray tables results/demo
+	$(BIN)/xfer-ray tables results/demo --model mini-encoder
 	@echo
 	@echo "What to look at next:"
 	@echo "  . $(BIN)/activate"
 	@echo "  xfer-ray tables results/demo --values ability       accuracies instead of ratios"
 	@echo "  xfer-ray tables results/demo --format latex         the same for a paper"
 	@echo "  xfer-ray run sweeps/demo.py --seeds 0-4             two more seeds; what is done stays done"
-	@echo "  xfer-ray plan sweeps/xnli.py                        the paper's Table 2, and what it needs"
+	@echo "  xfer-ray tables results/demo --model majority       the floor: what guessing the most frequent label scores"
+	@echo "  xfer-ray plan sweeps/xnli.py                        the trials of the paper's Table 2"
 	@echo "  python -c 'import pandas; print(pandas.read_parquet(\"results/demo/scores\"))'"
 
 test: install
@@ -35,6 +36,7 @@ golden: install
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV); this takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -283,7 +283,9 @@ def _interrupt(number: int, received: list[int]) -> None:
 def _counted(counts: dict[str, int]) -> str:
     words = {"done": "done", "to_run": "to run", "failed": "failed", "blocked": "blocked", "running": "running"}
     total = sum(counts.values())
-    return f"{total} trials, " + ", ".join(f"{counts[k]} {words[k]}" for k in words if counts.get(k) or k in ("done", "to_run"))
+    return f"{total} trial{'' if total == 1 else 's'}, " + ", ".join(
+        f"{counts[k]} {words[k]}" for k in words if counts.get(k) or k in ("done", "to_run")
+    )
 
 
 def _plan_json(written: Plan, found: Results, states: tuple[State, ...], estimate: Estimate) -> dict[str, object]:
@@ -314,11 +316,10 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
         print(f"  blocked because {reason}")
     missing = [d for d in rules.planned_denominators(written) if d["source"] is None]
     for entry in missing:
-        print(
-            f"  no single denominator for {entry['target']} with {entry['model']} on {entry['task']}: name one with `tables --denominators`"
-        )
+        where = f"{entry['target']} with {entry['model']} on {entry['task']}"
+        print(f"  no denominator for {where}: plan a source of that language, or name one with `tables --denominators`")
     for task, facts in written.tasks.items():
-        print(f"  licence of {task}: {facts.licence or 'not known'}")
+        print(f"  license of {task}: {facts.licence or 'not known'}")
     if not estimate.trials:
         return
     if estimate.worker_hours is None:

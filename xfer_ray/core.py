@@ -83,6 +83,13 @@ _LABEL = re.compile(r"[a-z0-9_.]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str) -> bool:
+    """Whether this is a commit of 40 hex digits, and not a branch or a word such as `mirror`."""
+    return bool(_REVISION.fullmatch(revision))
+
+
 PROVENANCES = ("O", "HT", "MT")
 LONGEST_NAME = 200  # characters of a trial's name before its digest; file systems take 255 with what is added
 
@@ -415,7 +422,7 @@ class Model:
         if isinstance(self.family, str) and self.family not in FAMILIES:
             raise unknown("model family", self.family, FAMILIES)
         demand(
-            self.revision is None or bool(_REVISION.fullmatch(self.revision)),
+            self.revision is None or is_commit(self.revision),
             f"revision {self.revision!r} of model {self.name} is not a commit of 40 hex digits; branches move, so give one or None",
         )
         demand(

@@ -15,6 +15,8 @@ from rich.text import Text
 from xfer_ray import records
 from xfer_ray.results import Results
 
+SECONDS_BETWEEN_NOTES = 30.0  # where there is no terminal to redraw
+
 
 class Progress:
     """Counts trials as they start, finish, fail, or are tried again; shows steps from the heartbeat files."""
@@ -27,7 +29,7 @@ class Progress:
         self._running: dict[str, float] = {}
         self._seconds: dict[str, list[float]] = {}
         self._failed = self._slots = 0
-        self._note = ""
+        self._note, self._noted = "", -SECONDS_BETWEEN_NOTES
         self._console = console or Console(stderr=True)
         self._live = Live(self, console=self._console, refresh_per_second=2, transient=True) if self._console.is_terminal else None
 
@@ -48,8 +50,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """What is going on beside the trials, such as pre-training; an empty text ends it."""
-        if text and not self._live and text.partition(":")[0] != self._note.partition(":")[0]:
+        if text and not self._live and time.monotonic() - self._noted > SECONDS_BETWEEN_NOTES:
             self.say(text)
+            self._noted = time.monotonic()
         self._note = text
 
     def started(self, trial: str) -> None:
@@ -83,16 +86,14 @@ class Progress:
         self.say(f"again    {trial}: {reason}")
 
     def _left(self, phrase: str) -> str:
-        """Time left at the pace of this run, reckoned by model; empty while unknown or when nothing is left."""
-        every = [s for seconds in self._seconds.values() for s in seconds]
+        """Time left at the pace of this run, reckoned by model; empty until every model to run has been seen, and at the end."""
         rest = [*self._waiting, *self._running]
-        if not every or not rest:
+        if not rest or any(self._models[trial] not in self._seconds for trial in rest):
             return ""
-        mean = {model: sum(s) / len(s) for model, s in self._seconds.items()}
-        overall = sum(every) / len(every)
-        work = sum(mean.get(self._models[t], overall) for t in self._waiting)
+        mean = {model: sum(seconds) / len(seconds) for model, seconds in self._seconds.items()}
         now = time.monotonic()
-        work += sum(max(0.0, mean.get(self._models[t], overall) - (now - since)) for t, since in self._running.items())
+        work = sum(mean[self._models[trial]] for trial in self._waiting)
+        work += sum(max(0.0, mean[self._models[trial]] - (now - since)) for trial, since in self._running.items())
         return phrase.format(duration(work / max(1, self._slots)))
 
     def __rich__(self) -> Group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xfer_ray import results
-from xfer_ray.core import Trial
+from xfer_ray.core import Trial, is_commit
 from xfer_ray.results import Results
 
 
@@ -26,10 +26,10 @@ def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:
 def _data(repository: str, declared: str | None, recorded: str) -> str:
     from xfer_ray.tasks import hub
 
-    return hub.resolve(repository, declared or (recorded if len(recorded) == 40 else None))
+    return hub.resolve(repository, declared or (recorded if is_commit(recorded) else None))
 
 
 def _checkpoint(name: str, declared: str | None, recorded: str) -> str:
     from xfer_ray.models import checkpoints
 
-    return checkpoints.resolve(name, declared or (recorded if len(recorded) == 40 else None))
+    return checkpoints.resolve(name, declared or (recorded if is_commit(recorded) else None))

@@ -123,6 +123,6 @@ def _in_process(missing: Sequence[Trial], desk: Desk, progress: Progress, fail_f
 def _tried(trial: Trial, desk: Desk) -> Outcome:
     """One attempt; there is no worker to replace here, so what is raised is a failure too."""
     try:
-        return attempt(trial, desk)
+        return attempt(trial, desk, capture=False)
     except (Exception, SystemExit) as error:
         return Outcome(trial.id, "failed", f"{type(error).__name__}: {error}")

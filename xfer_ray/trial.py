@@ -45,6 +45,7 @@ from xfer_ray.core import (
     XferRayError,
     canonical,
     declaration,
+    is_commit,
 )
 from xfer_ray.results import Prediction, Results
 
@@ -91,7 +92,8 @@ def run(trial: Trial, desk: Desk) -> str:
     task = _at_revision(trial.task, desk.revisions)
     started, clock = datetime.now(UTC), time.perf_counter()
     train = examples_of(task, trial.source, task.train_split, size=task.size)
-    fine_tuned = family_of(trial.model)(task, train, None, trial.model.recipe, trial.seed, _context(trial, desk))
+    select = None  # no recipe of this version looks at the source's dev set; and none may ever see a target
+    fine_tuned = family_of(trial.model)(task, train, select, trial.model.recipe, trial.seed, _context(trial, desk))
     trained = time.perf_counter()
 
     targets = {target: examples_of(task, target, task.eval_split) for target in task.targets}
@@ -111,32 +113,33 @@ def run(trial: Trial, desk: Desk) -> str:
     return commit.commit(desk.results, scores, predictions)
 
 
-def attempt(trial: Trial, desk: Desk) -> Outcome:
+def attempt(trial: Trial, desk: Desk, *, capture: bool = True) -> Outcome:
     """Run a trial, keep its log, and leave a failure record.
 
     What trying again cannot mend comes back as an outcome; other exceptions are raised, so that the scheduler tries again.
+    `capture` sends what the trial prints to its log; without it, it goes to the screen, and a debugger works.
     """
     try:
-        return _attempt(trial, desk)
+        with _logged(trial, desk, capture=capture):
+            return _attempt(trial, desk)
     except StorageError as error:  # nothing can be recorded where nothing can be written
         return Outcome(trial.id, "storage", str(error))
 
 
 def _attempt(trial: Trial, desk: Desk) -> Outcome:
-    with _logged(trial, desk):
-        try:
-            return Outcome(trial.id, run(trial, desk))
-        except StorageError:
-            raise
-        except XferRayError as error:
-            records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
-            logging.getLogger(__name__).error(traceback.format_exc())
-            return Outcome(trial.id, "failed", str(error))
-        except (Exception, SystemExit) as error:
-            records.put_failure(desk.results, trial.id, f"{type(error).__name__}: {error}", traceback.format_exc(), socket.gethostname())
-            raise
-        finally:
-            records.clear_running(desk.results, trial.id)
+    try:
+        return Outcome(trial.id, run(trial, desk))
+    except StorageError:
+        raise
+    except XferRayError as error:
+        records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
+        logging.getLogger(__name__).error(traceback.format_exc())
+        return Outcome(trial.id, "failed", str(error))
+    except (Exception, SystemExit) as error:
+        records.put_failure(desk.results, trial.id, f"{type(error).__name__}: {error}", traceback.format_exc(), socket.gethostname())
+        raise
+    finally:
+        records.clear_running(desk.results, trial.id)
 
 
 # ------------------------------------------------------------------------------ data
@@ -175,10 +178,10 @@ def _sample(items: Sequence[Example], size: int, where: str) -> tuple[Example, .
 
 def _at_revision(task: Task, revisions: Mapping[str, str]) -> Task:
     """The task with its data pinned to the commit that `run` resolved."""
-    pinned = {r: revisions[r] for r in task.revisions if len(revisions.get(r, "")) == 40}
+    pinned = [revisions[name] for name in task.revisions if is_commit(revisions.get(name, ""))]
     if not pinned:
         return task
-    return dataclasses.replace(task, load=dataclasses.replace(task.load, revision=next(iter(pinned.values()))))  # type: ignore[type-var]
+    return dataclasses.replace(task, load=dataclasses.replace(task.load, revision=pinned[0]))  # type: ignore[type-var]
 
 
 # ------------------------------------------------------------------------------ model
@@ -198,7 +201,7 @@ def _context(trial: Trial, desk: Desk) -> Context:
         checkpoint, revision = str(pretrained.fetch(desk.results.storage, model.checkpoint, desk.scratch)), None
     else:
         resolved = desk.revisions.get(model.checkpoint, "")
-        checkpoint, revision = model.checkpoint, resolved if len(resolved) == 40 else model.revision
+        checkpoint, revision = model.checkpoint, resolved if is_commit(resolved) else model.revision
     last = -HEARTBEAT_SECONDS
 
     def report(step: int, steps: int) -> None:
@@ -301,15 +304,18 @@ def versions() -> str:
 
 
 @contextlib.contextmanager
-def _logged(trial: Trial, desk: Desk) -> Iterator[None]:
-    """Keep what this attempt prints and logs in `logs/<trial>.log`, errors included."""
+def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[None]:
+    """Keep what this attempt logs, and prints if `capture`, in `logs/<trial>.log`, errors included."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     text.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {trial.id} on {socket.gethostname()}\n")
     try:
-        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+        with contextlib.ExitStack() as stack:
+            if capture:
+                stack.enter_context(contextlib.redirect_stdout(text))
+                stack.enter_context(contextlib.redirect_stderr(text))
             yield
     except Exception:
         text.write(traceback.format_exc())
