@@ -28,7 +28,7 @@ def facts(targets, **changed) -> TaskFacts:
 
 def plan(task_facts: Mapping[str, TaskFacts], models, sources, seeds=(0,)) -> Plan:
     trials = [
-        PlannedTrial(trial=f"{task}.{model}.{source}.s{seed}-0", task=task, model=model, source=source, seed=seed, digest="0" * 12)
+        PlannedTrial(trial=f"{task}.{model}.{source}.s{seed}-{'0' * 12}", task=task, model=model, source=source, seed=seed, digest="0" * 12)
         for task in task_facts
         for model in models
         for source in sources
@@ -56,7 +56,7 @@ def rows(abilities: Mapping[Cell, float], *, task="toy", seed=0, **changed) -> p
             "source": source,
             "target": target,
             "score": score,
-            "trial": f"{task}.{model}.{source}.s{seed}-0",
+            "trial": f"{task}.{model}.{source}.s{seed}-{'0' * 12}",
             **changed,
         }
         for (model, source, target), score in abilities.items()

@@ -161,7 +161,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_ends_the_run_and_more_space_completes_it(toy, small_disk, undisturbed):
     run = toy.run("--storage", str(small_disk))
     assert run.returncode == 6, run.stderr
-    assert re.search(r"xfer-ray: cannot write \\d+ bytes to .*disk/toy/.*No space left on device", run.stderr)
+    assert re.search(r"xfer-ray: cannot write \d+ bytes to .*disk/toy/.*No space left on device", run.stderr)
     kept = len(list((small_disk / "toy" / "scores").glob("*.parquet")))
     assert kept < 6
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)

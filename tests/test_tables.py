@@ -321,7 +321,7 @@ def test_nothing_to_show_says_how_to_run():
 
 
 def test_scores_of_other_trials_are_left_out():
-    foreign = scored.rows(abilities({"en-O": (0.1, 0.1, 0.1)}), trial="toy.m.en-O.s0-stale")
+    foreign = scored.rows(abilities({"en-O": (0.1, 0.1, 0.1)}), trial="toy.m.en-O.s9-0123456789ab")
     assert table(scores=pd.concat([scored.rows(abilities()), foreign])) == table()
 
 
@@ -356,7 +356,7 @@ def test_scores_of_different_examples_do_not_stand_side_by_side():
 def test_two_scores_for_one_cell_are_refused():
     scores = scored.rows(abilities())
     assert sentence(DataError, lambda: table(scores=pd.concat([scores, scores.head(1)]))) == (
-        "two scores for one cell: toy.m.en-O.s0-0 on target en-O"
+        "two scores for one cell: toy.m.en-O.s0-000000000000 on target en-O"
     )
 
 
@@ -374,7 +374,7 @@ def test_a_results_folder_is_read_and_foreign_scores_are_counted(tmp_path):
     plan = scored.plan({"toy": TASK}, ["m"], SOURCES)
     write_plan(found, plan)
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    found.storage.create(found.table("scores", "toy.m.en-O.s0-stale"), b"not even Parquet: nobody reads it")
+    found.storage.create(found.table("scores", "toy.m.en-O.s9-0123456789ab"), b"not even Parquet: nobody reads it")
     for trial in plan.trials:
         put_scores(
             found,
