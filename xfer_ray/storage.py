@@ -61,10 +61,6 @@ class Storage:
             except FileNotFoundError:
                 return False
 
-    def names(self, folder: str) -> list[str]:
-        """The names of all files under a folder, relative to it, sorted; none where there is no such folder."""
-        return sorted(self.sizes(folder))
-
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of all files under a folder, by their names relative to it."""
         with self._explained("list", folder):
