@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import rules, transfer
 from analysis.selection import Options, Selected
-from xfer_ray.core import DeclarationError
+from xfer_ray.errors import DeclarationError
 
 
 @dataclass(frozen=True)

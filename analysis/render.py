@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.tables import PROVENANCES, Block, Row, Tables, Verdict
-from xfer_ray.core import Corpus, unknown
+from xfer_ray.core import Corpus
+from xfer_ray.errors import unknown
 
 HOLE = "--"
 WIDTH = 80  # captions and legends of the text format; a table is as wide as it must be

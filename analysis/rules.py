@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xfer_ray.core import Corpus, DeclarationError, unknown
+from xfer_ray.core import Corpus
+from xfer_ray.errors import DeclarationError, unknown
 from xfer_ray.results import Plan
 
 

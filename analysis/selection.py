@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xfer_ray.core import DataError, DeclarationError, unknown
+from xfer_ray.errors import DataError, DeclarationError, unknown
 from xfer_ray.results import Plan, TaskFacts
 
 CHOICES = {

@@ -13,7 +13,8 @@ from analysis import measure, rules, transfer
 from analysis.measure import Measured
 from analysis.selection import Options, Selected, select
 from analysis.transfer import Groups
-from xfer_ray.core import Corpus, DataError
+from xfer_ray.core import Corpus
+from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, Results, done, read_plan, read_scores
 
 PROVENANCES = ("HT", "MT")  # the columns of Table 4

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from xfer_ray.core import Corpus, DataError
+from xfer_ray.core import Corpus
+from xfer_ray.errors import DataError
 
 Groups = Mapping[str, Sequence[str]]  # name -> target spellings
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from xfer_ray import commit, results
 from xfer_ray.checking import check
-from xfer_ray.core import DataError
+from xfer_ray.errors import DataError
 
 NAME = trial_name()
 

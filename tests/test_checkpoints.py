@@ -14,7 +14,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from xfer_ray.core import SetupError
+from xfer_ray.errors import SetupError
 from xfer_ray.models import checkpoints, encoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfer_ray import Corpus, Example, Examples, Model, Pretraining, Recipe, Sweep, Task, Trial, grid
-from xfer_ray.core import DataError, DeclarationError, XferRayError
+from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.tasks.hub import HubPairs
 
 RECIPE = Recipe(epochs=1, learning_rate=1e-3, batch_size=32)

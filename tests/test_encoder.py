@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
-from xfer_ray.core import Corpus, DeclarationError, Example, Examples, Recipe, SetupError, Task, XferRayError
+from xfer_ray.core import Corpus, Example, Examples, Recipe, Task
+from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.models import batches, encoder, majority, training
 from xfer_ray.models.tokens import encoded
 

@@ -1,6 +1,6 @@
 import pytest
 
-from xfer_ray.core import DeclarationError
+from xfer_ray.errors import DeclarationError
 from xfer_ray.metrics import METRICS, illegal, metric, version
 from xfer_ray.tasks import TASKS
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from xfer_ray.core import Corpus, DeclarationError
+from xfer_ray.core import Corpus
+from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature.dictionary import translate
 from xfer_ray.miniature.entailment import LABELS, pairs
 from xfer_ray.miniature.grammar import sentence

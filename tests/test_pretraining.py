@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from xfer_ray.core import DeclarationError, Pretraining
+from xfer_ray.core import Pretraining
+from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature import text
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.models import pretraining as maker

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from xfer_ray.core import SetupError, StorageError
+from xfer_ray.errors import SetupError, StorageError
 from xfer_ray.storage import open_storage
 
 NAME = "toy/scores/xnli.mbert-small.en-MT-de-MT-en~opus_2.1.s0-0123456789ab.parquet"

@@ -19,7 +19,8 @@ from analysis.render import render
 from analysis.selection import Options
 from analysis.tables import Block, Row, Tables, build, read
 from xfer_ray.commit import put_scores
-from xfer_ray.core import DataError, DeclarationError, Score, XferRayError
+from xfer_ray.core import Score
+from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.results import Results, write_plan
 from xfer_ray.storage import open_storage
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import sweeps
-from xfer_ray.core import Corpus, DataError, DeclarationError, Example, Examples, SetupError, Trial
+from xfer_ray.core import Corpus, Example, Examples, Trial
+from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models import MAJORITY
 from xfer_ray.tasks import PAWSX, PAWSX_PAIRS, TASKS, XNLI, XNLI_PAIRS, task
 from xfer_ray.tasks.hub import HubPairs, resolve

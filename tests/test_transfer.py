@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import transfer
-from xfer_ray.core import DataError
+from xfer_ray.errors import DataError
 
 LANGUAGES = ("en", "de", "sw", "zh")
 TARGETS = ("en-O", "de-HT-en", "sw-HT-en", "zh-HT-en")

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from xfer_ray import pretrained, records, results
-from xfer_ray.core import Corpus, DataError, Example, FineTuned, Model, Pretraining, Trial
+from xfer_ray.core import Corpus, Example, FineTuned, Model, Pretraining, Trial
+from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage

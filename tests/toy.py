@@ -17,7 +17,8 @@ SWEEP_FILE = """
 import hashlib, os, signal, time
 from pathlib import Path
 from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid
-from xfer_ray.core import DataError, FineTuned
+from xfer_ray.core import FineTuned
+from xfer_ray.errors import DataError
 
 HERE = Path({here!r})
 LABELS = ("yes", "no", "maybe")

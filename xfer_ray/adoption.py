@@ -7,7 +7,8 @@ import typing
 from collections.abc import Collection, Mapping, Sequence
 
 from xfer_ray.commit import commit
-from xfer_ray.core import DataError, Score
+from xfer_ray.core import Score
+from xfer_ray.errors import DataError
 from xfer_ray.results import PlannedTrial, Prediction, Results, done, from_bytes
 
 _FIXED = [f.name for f in dataclasses.fields(Prediction) if f.name != "scores"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xfer_ray.core import DataError
+from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, has_plan, predictions_table, read_plan, scores_table, to_bytes
 
 if TYPE_CHECKING:

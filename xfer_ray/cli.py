@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xfer_ray.core import DeclarationError, StorageError, XferRayError
+from xfer_ray.errors import DeclarationError, StorageError, XferRayError
 
 if TYPE_CHECKING:
     from xfer_ray.plan import Estimate, State

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from xfer_ray.core import Examples, Json, Score, StorageError
+from xfer_ray.core import Examples, Score
+from xfer_ray.errors import StorageError
+from xfer_ray.identity import Json
 from xfer_ray.results import Prediction, Results, examples_table, from_bytes, is_done, predictions_table, put_json, scores_table, to_bytes
 
 CPU_TOLERANCE, GPU_TOLERANCE = 1e-6, 0.005  # two executions of one trial agree within these

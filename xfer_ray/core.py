@@ -6,12 +6,9 @@ A mistake in a declaration is refused here, where the value is made, so that it 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
 import functools
 import hashlib
-import inspect
 import json
 import math
 import re
@@ -21,55 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, overload
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+from xfer_ray.errors import DataError, DeclarationError, demand, unknown
+from xfer_ray.identity import declaration, digest
+
 Policy = Literal["keep", "drop-aligned"]
-
-
-class XferRayError(Exception):
-    """An error with a sentence for the user; `exit_code` is what the command line returns."""
-
-    exit_code = 1
-
-
-class DeclarationError(XferRayError, ValueError):
-    """Misuse: a wrong sweep, or a question that needs an option."""
-
-    exit_code = 2
-
-
-class DataError(XferRayError, ValueError):
-    """Data or results that cannot be used: nothing to show, damage, two answers for one cell."""
-
-    exit_code = 3
-
-
-class SetupError(XferRayError):
-    """The environment: a missing package, hub, checkpoint, device, or permission."""
-
-    exit_code = 4
-
-
-class StorageError(XferRayError):
-    """The storage cannot be read or written."""
-
-    exit_code = 6
-
-
-def unknown(kind: str, found: str, known: Iterable[str]) -> DeclarationError:
-    """The error for a name nobody knows, with the nearest name.
-
-    unknown("task", "pawx", ["pawsx", "xnli"]) -> no task 'pawx'; did you mean 'pawsx'? Possible: pawsx, xnli
-    """
-    names = list(known)
-    close = difflib.get_close_matches(found, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    return DeclarationError(f"no {kind} {found!r}{hint} Possible: {', '.join(names) or 'none'}")
-
-
-def demand(holds: bool, sentence: str) -> None:
-    """Refuse a declaration with one sentence unless it holds."""
-    if not holds:
-        raise DeclarationError(sentence)
 
 
 def _is_count(value: object, least: int = 1) -> bool:
@@ -580,85 +532,3 @@ def grid(
     return tuple(
         Trial(task, model, source, seed) for task in tasks for model in models for source in (chosen or task.sources) for seed in seeds
     )
-
-
-# ------------------------------------------------------------------------------ identity
-
-
-def declaration(value: object) -> Json:
-    """What a value declares, as JSON: dataclasses by field, functions by name, corpora by spelling.
-
-    A field at its default is left out, so that a field added later disowns no result; a default, once released, never changes.
-    """
-    if isinstance(value, Corpus):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        chosen = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True) and not _at_default(value, f)]
-        return {"kind": _named(type(value)), **{f.name: declaration(getattr(value, f.name)) for f in chosen}}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): declaration(value[key]) for key in value}
-    if isinstance(value, Sequence):
-        return [declaration(item) for item in value]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return _named(value)
-    raise DeclarationError(
-        f"{type(value).__name__} {value!r} cannot be part of a declaration; use numbers, strings, tuples, dataclasses or named functions"
-    )
-
-
-def _named(code: Callable[..., object]) -> str:
-    """The name of a function or class; of one outside this package also a hash of what it is made of.
-
-    So editing what a sweep file defines makes new trials, and a new release of this package does not.
-    """
-    name: str = code.__qualname__
-    demand("<" not in name, f"{name} has no name of its own; define it at the top level of the sweep file")
-    demand(
-        not hasattr(code, "__self__"), f"{name} is a method of an object, whose state has no spelling; use a function or a frozen dataclass"
-    )
-    if code.__module__.partition(".")[0] == __package__:
-        return name
-    return f"{code.__module__}.{name}#{hashlib.sha256(_source(code).encode()).hexdigest()[:12]}"
-
-
-@functools.cache
-def _source(code: Callable[..., object]) -> str:
-    """The source, comments apart, of a function or class and of all that it names at the top level of its own file."""
-    try:
-        tree = ast.parse(Path(inspect.getsourcefile(code) or "").read_text(encoding="utf-8"))
-    except (OSError, TypeError):  # typed at a prompt, or compiled
-        return ""
-    defined = {name: node for node in tree.body for name in _defines(node)}
-    found: dict[str, str] = {}
-    waiting = [code.__qualname__.partition(".")[0]]
-    while waiting:
-        name = waiting.pop()
-        if name in defined and name not in found:
-            found[name] = ast.unparse(defined[name])
-            waiting += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
-    return "\n".join(found[name] for name in sorted(found))
-
-
-def _defines(node: ast.stmt) -> list[str]:
-    """The names that a statement of a module defines."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-
-
-def _at_default(value: object, item: dataclasses.Field[object]) -> bool:
-    default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-    return default is not dataclasses.MISSING and getattr(value, item.name) == default
-
-
-def canonical(value: Json) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal strings."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def digest(value: Json) -> str:
-    """The first 12 hex digits of sha256 over the canonical JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]

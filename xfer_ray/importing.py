@@ -17,7 +17,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xfer_ray.commit import put_scores
-from xfer_ray.core import LONGEST_NAME, Corpus, DataError, DeclarationError, Json, Score, Task, demand_sweep_name, digest
+from xfer_ray.core import LONGEST_NAME, Corpus, Score, Task, demand_sweep_name
+from xfer_ray.errors import DataError, DeclarationError
+from xfer_ray.identity import Json, digest
 from xfer_ray.results import (
     ModelFacts,
     Plan,

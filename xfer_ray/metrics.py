@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xfer_ray.core import unknown
+from xfer_ray.errors import unknown
 
 Metric = Callable[[str, Sequence[str], str], float]
 

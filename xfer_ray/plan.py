@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xfer_ray import records, results
-from xfer_ray.core import Json, Model, Pretraining, Trial
+from xfer_ray.core import Model, Pretraining, Trial
+from xfer_ray.identity import Json
 from xfer_ray.results import PlannedTrial, Results
 
 STATES = ("done", "to_run", "failed", "blocked")

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from xfer_ray.core import DataError, Pretraining
+from xfer_ray.core import Pretraining
+from xfer_ray.errors import DataError
 from xfer_ray.models import checkpoints
 from xfer_ray.storage import Storage
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from xfer_ray.core import DataError
+from xfer_ray.errors import DataError
 from xfer_ray.results import Results, put_json, read_json, stems
 
 Note = TypeVar("Note")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from xfer_ray.core import DataError, Example, Model, Pretraining, Score, Sweep, Task
+from xfer_ray.core import Example, Model, Pretraining, Score, Sweep, Task
+from xfer_ray.errors import DataError
 from xfer_ray.storage import Storage
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from xfer_ray.core import SetupError, StorageError, demand
+from xfer_ray.errors import SetupError, StorageError, demand
 
 _STAGING = ".staging"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import DeclarationError, Sweep, Trial, XferRayError, unknown
+from xfer_ray.core import Sweep, Trial
+from xfer_ray.errors import DeclarationError, XferRayError, unknown
 
 MOST_SEEDS = 10_000
 _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")

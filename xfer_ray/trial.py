@@ -28,25 +28,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xfer_ray import commit, metrics, pretrained, records, results
-from xfer_ray.core import (
-    Context,
-    Corpus,
-    DataError,
-    Example,
-    Examples,
-    FineTune,
-    FineTuned,
-    Model,
-    Pretraining,
-    Score,
-    StorageError,
-    Task,
-    Trial,
-    XferRayError,
-    canonical,
-    declaration,
-    is_commit,
-)
+from xfer_ray.core import Context, Corpus, Example, Examples, FineTune, FineTuned, Model, Pretraining, Score, Task, Trial, is_commit
+from xfer_ray.errors import DataError, StorageError, XferRayError
+from xfer_ray.identity import canonical, declaration
 from xfer_ray.results import Prediction, Results
 
 HEARTBEAT_SECONDS = 1.0  # how often a running trial says where it is; for display only

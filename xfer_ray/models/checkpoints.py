@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xfer_ray.core import SetupError, digest
+from xfer_ray.errors import SetupError
+from xfer_ray.identity import digest
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")

@@ -10,7 +10,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from xfer_ray.core import Context, DeclarationError, Example, Examples, FineTuned, Recipe, SetupError, Task
+from xfer_ray.core import Context, Example, Examples, FineTuned, Recipe, Task
+from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, training
 from xfer_ray.models.tokens import encoded
 

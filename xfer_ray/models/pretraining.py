@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from xfer_ray.core import Document, Pretraining, demand
+from xfer_ray.core import Document, Pretraining
+from xfer_ray.errors import demand
 from xfer_ray.models.checkpoints import locate
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xfer_ray.core import Recipe, XferRayError
+from xfer_ray.core import Recipe
+from xfer_ray.errors import XferRayError
 from xfer_ray.models.batches import Grid, Rows, by_length, micro_batches, padded, plan, total_steps
 from xfer_ray.models.tokens import Tokens
 

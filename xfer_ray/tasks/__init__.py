@@ -1,6 +1,7 @@
 """The benchmarks, one file each."""
 
-from xfer_ray.core import Task, unknown
+from xfer_ray.core import Task
+from xfer_ray.errors import unknown
 from xfer_ray.tasks.miniature import MINIATURE
 from xfer_ray.tasks.pawsx import PAWSX, PAWSX_PAIRS
 from xfer_ray.tasks.xnli import XNLI, XNLI_PAIRS

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from xfer_ray.core import Corpus, DataError, Example, Policy, SetupError, XferRayError, demand, unknown
+from xfer_ray.core import Corpus, Example, Policy
+from xfer_ray.errors import DataError, SetupError, XferRayError, demand, unknown
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xfer_ray.core import Corpus, Example, Task, demand, unknown
+from xfer_ray.core import Corpus, Example, Task
+from xfer_ray.errors import demand, unknown
 from xfer_ray.miniature.dictionary import translate
 from xfer_ray.miniature.entailment import LABELS, pairs
 from xfer_ray.miniature.grammar import sentence
