@@ -17,6 +17,10 @@ counts = st.integers(1, 200)
 lengths_of = st.lists(st.integers(1, 40), min_size=1, max_size=60).map(lambda lengths: np.array(lengths, dtype=np.int64))
 
 
+def _lengths(examples: int) -> np.ndarray:
+    return np.ones(examples, dtype=np.int64)
+
+
 def _recipe(batch_size: int, **fields) -> Recipe:
     return Recipe(learning_rate=1e-3, batch_size=batch_size, **fields)
 
@@ -25,7 +29,7 @@ def _recipe(batch_size: int, **fields) -> Recipe:
 @given(counts, st.integers(1, 70), st.integers(1, 3), st.integers(0, 9))
 def test_each_epoch_holds_each_example_once_and_the_last_batch_may_be_short(examples, batch_size, epochs, seed):
     recipe = _recipe(batch_size, epochs=epochs)
-    plan = list(batches.plan(examples, recipe, seed))
+    plan = list(batches.plan(_lengths(examples), recipe, seed))
     per_epoch = -(-examples // batch_size)
     assert len(plan) == batches.total_steps(examples, recipe) == epochs * per_epoch
     for epoch in range(epochs):
@@ -37,18 +41,18 @@ def test_each_epoch_holds_each_example_once_and_the_last_batch_may_be_short(exam
 @settings(deadline=None)
 @given(counts, st.integers(1, 70), st.integers(1, 30))
 def test_steps_begin_the_plan_that_epochs_finish(examples, batch_size, steps):
-    some = list(batches.plan(examples, _recipe(batch_size, steps=steps), 4))
-    longer = list(batches.plan(examples, _recipe(batch_size, epochs=steps), 4))
+    some = list(batches.plan(_lengths(examples), _recipe(batch_size, steps=steps), 4))
+    longer = list(batches.plan(_lengths(examples), _recipe(batch_size, epochs=steps), 4))
     assert len(some) == steps
     assert all(np.array_equal(a, b) for a, b in zip(some, longer[:steps], strict=True))
 
 
 def test_a_seed_is_an_order_and_every_epoch_has_its_own():
     recipe = _recipe(50, epochs=2)
-    first, second = batches.plan(50, recipe, 7)
-    assert [batch.tolist() for batch in batches.plan(50, recipe, 7)] == [first.tolist(), second.tolist()]
+    first, second = batches.plan(_lengths(50), recipe, 7)
+    assert [batch.tolist() for batch in batches.plan(_lengths(50), recipe, 7)] == [first.tolist(), second.tolist()]
     assert first.tolist() != second.tolist()
-    assert first.tolist() != next(batches.plan(50, recipe, 8)).tolist()
+    assert first.tolist() != next(batches.plan(_lengths(50), recipe, 8)).tolist()
 
 
 @settings(deadline=None)
@@ -104,3 +108,22 @@ def test_the_micro_batch_of_a_cpu_is_a_quarter():
     recipe = _recipe(128, epochs=1)
     assert training.auto_micro_batch(recipe) == 32
     assert training.auto_micro_batch(dataclasses.replace(recipe, batch_size=1)) == 1
+
+
+@settings(deadline=None)
+@given(lengths_of, st.integers(40, 120), st.integers(1, 20), st.integers(0, 9))
+def test_a_batch_in_tokens_holds_the_next_rows_of_the_permutation_that_fit(lengths, tokens, steps, seed):
+    recipe = Recipe(learning_rate=1e-3, batch_tokens=tokens, steps=steps, max_length=40)
+    plan = list(batches.plan(lengths, recipe, seed))
+    assert len(plan) == steps
+    sums = [int(lengths[batch].sum()) for batch in plan]
+    assert max(sums) <= tokens
+    order = np.random.default_rng((seed, 0)).permutation(len(lengths))
+    joined = np.concatenate(plan)[: len(lengths)]
+    assert joined.tolist() == order[: len(joined)].tolist()
+    done = 0
+    for batch, held in zip(plan, sums, strict=True):
+        done += len(batch)
+        if done >= len(lengths):
+            break
+        assert held + int(lengths[order[done]]) > tokens  # one more would not have fitted

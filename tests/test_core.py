@@ -85,7 +85,7 @@ MISTAKES = [
         lambda: replace(MODEL, micro_batch=12),
         "batch_size 32 of model small is not divisible by its micro_batch 12; possible: 1, 2, 4, 8, 16, 32",
     ),
-    (lambda: replace(MODEL, family="encodr"), "no model family 'encodr'; did you mean 'encoder'? Possible: encoder, majority"),
+    (lambda: replace(MODEL, family="encodr"), "no model family 'encodr'; did you mean 'encoder'? Possible: encoder, text_to_text, majority"),
     (
         lambda: replace(MODEL, revision="main"),
         "revision 'main' of model small is not a commit of 40 hex digits; branches move, so give one or None",

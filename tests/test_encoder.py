@@ -13,8 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_
 
 from xfer_ray.core import Corpus, Example, Examples, Recipe, Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
-from xfer_ray.models import batches, encoder, majority, training
-from xfer_ray.models.tokens import encoded
+from xfer_ray.models import batches, encoder, majority, pairs, training
 
 TRAIN, HELD_OUT = tiny.examples(150), tiny.examples(60, seed=9)
 
@@ -106,7 +105,7 @@ def test_same_seed_same_weights_and_predictions_bit_for_bit(bert, tmp_path):
 
 
 def test_seeds_differ_in_the_order_of_the_data_too(bert, tmp_path):
-    first, second = (next(batches.plan(150, tiny.RECIPE, seed)) for seed in (0, 1))
+    first, second = (next(batches.plan(np.ones(150, int), tiny.RECIPE, seed)) for seed in (0, 1))
     assert first.tolist() != second.tolist()
 
 
@@ -120,9 +119,8 @@ def test_micro_batches_change_nothing_but_rounding(bert, tmp_path):
 def test_gradient_of_sorted_micro_batches_equals_that_of_the_padded_batch(checkpoint, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     with training.seeded(0):
-        model = encoder.classifier(checkpoint, tiny.LABELS, tiny.RECIPE).double()
-    classes = np.array([tiny.LABELS.index(item.answers[0]) for item in TRAIN])
-    lessons = training.Lessons(encoded(tokenizer, TRAIN, 32, tmp_path), classes, tokenizer.pad_token_id)
+        model = encoder.with_head(checkpoint, tiny.TASK, tiny.RECIPE).double()
+    lessons = pairs.lessons(training.Run(model, tokenizer, tiny.TASK, tiny.RECIPE, 0, tiny.context(checkpoint, tmp_path)), TRAIN)
     found = {}
     for size in (4, 5, 14):
         model.zero_grad()
@@ -170,7 +168,7 @@ def test_fine_tuning_leaves_the_checkpoint_as_it_was(bert, tmp_path):
 def test_the_recipes_dropout_overrides_the_checkpoints(bert, tmp_path):
     probabilities = {}
     for dropout in (None, 0.0, 0.3):
-        model = encoder.classifier(bert, tiny.LABELS, replace(tiny.RECIPE, dropout=dropout))
+        model = encoder.with_head(bert, tiny.TASK, replace(tiny.RECIPE, dropout=dropout))
         probabilities[dropout] = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
     assert probabilities == {None: {0.1}, 0.0: {0.0}, 0.3: {0.3}}
 
@@ -183,7 +181,7 @@ def test_a_nonfinite_loss_fails_by_the_name_of_its_step(tmp_path):
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     train = Examples((*TRAIN, Example("bad", "poison", "poison", ("neutral",))))
     recipe = replace(tiny.RECIPE, epochs=3)
-    step = next(step for step, batch in enumerate(batches.plan(151, recipe, 0), start=1) if 150 in batch)
+    step = next(step for step, batch in enumerate(batches.plan(np.ones(151, int), recipe, 0), start=1) if 150 in batch)
     assert step > 1
     with pytest.raises(XferRayError, match=f"loss is nan at step {step} of 30; a lower learning_rate .now 0.002."):
         _tuned(folder, tmp_path, recipe=recipe, train=train)

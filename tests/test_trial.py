@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from xfer_ray import pretrained, records, results
-from xfer_ray.core import Corpus, Example, FineTuned, Model, Pretraining, Trial
+from xfer_ray.contract import FineTuned
+from xfer_ray.core import Corpus, Example, Model, Pretraining, Trial
 from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
 from xfer_ray.results import Results

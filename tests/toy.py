@@ -17,7 +17,7 @@ SWEEP_FILE = """
 import hashlib, os, signal, time
 from pathlib import Path
 from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid
-from xfer_ray.core import FineTuned
+from xfer_ray.contract import FineTuned
 from xfer_ray.errors import DataError
 
 HERE = Path({here!r})

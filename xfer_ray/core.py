@@ -15,11 +15,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Literal, overload
 
 from xfer_ray.errors import DataError, DeclarationError, demand, unknown
-from xfer_ray.identity import declaration, digest
+from xfer_ray.identity import Json, declaration, digest
 
 Policy = Literal["keep", "drop-aligned"]
 
@@ -117,12 +116,17 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Example:
-    """One item: an id, a pair of texts, and the answers that count as right."""
+    """One item: an id, a pair of texts, and the answers that count as right.
+
+    In question answering `first` is the question, `second` the context, and `starts` says at which character of the
+    context each answer begins.
+    """
 
     id: str
     first: str
     second: str
     answers: tuple[str, ...]
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,10 +147,11 @@ class Examples(Sequence[Example]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """sha256 over ids, texts and answers in order; 64 hex digits."""
+        """sha256 over ids, texts, answers and where they begin, in order; 64 hex digits."""
         digest = hashlib.sha256()
         for item in self.items:
-            line = json.dumps([item.id, item.first, item.second, item.answers], ensure_ascii=True)
+            starts = [item.starts] if item.starts else []
+            line = json.dumps([item.id, item.first, item.second, item.answers, *starts], ensure_ascii=True)
             digest.update(line.encode() + b"\n")
         return digest.hexdigest()
 
@@ -164,18 +169,24 @@ def _one_each(kind: str, values: Sequence[object]) -> None:
 class Task:
     """A benchmark: its sources, targets, splits, labels, metrics, groups, and the function `load`.
 
-    `load(corpus, split)` gives the examples; what it needs to know (repository, revision, policy) it carries.
-    `groups` names sets of target languages for averages (→All is always there). `denominators` names a source for
-    each language whose choice would be ambiguous. `size` keeps that many training examples, the same ones in every source.
+    `load(corpus, split)` gives the examples; what it needs to know (repository, revision, policy) it carries. Without
+    `labels` an answer is a span of the second text. `groups` names sets of target languages for averages (→All is always
+    there). `denominators` names a source for each language whose choice would be ambiguous. `size` keeps that many
+    training examples, the same ones in every source. `select_corpora` are the corpora of `select_split` where they are not
+    the sources themselves, one per language. A text-to-text model reads the pair as `prompt` puts it and answers with one
+    of `verbalizers`, in the order of the labels (default: the labels).
     """
 
     name: str
     sources: tuple[Corpus, ...]
     targets: tuple[Corpus, ...]
     load: Load
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    prompt: str = "first: {first} second: {second}"
+    verbalizers: tuple[str, ...] = ()
     train_split: str = "train"
     select_split: str = "validation"
+    select_corpora: tuple[Corpus, ...] = ()
     eval_split: str = "test"
     size: int | None = None
     metrics: tuple[str, ...] = ("accuracy",)
@@ -191,16 +202,11 @@ class Task:
         demand(bool(_NAME.fullmatch(self.name)), f"task name {self.name!r} has characters other than a-z 0-9 _ -, or over 64")
         _one_each(f"sources of task {self.name}", self.sources)
         _one_each(f"targets of task {self.name}", self.targets)
-        _one_each(f"labels of task {self.name}", self.labels)
         _one_each(f"metrics of task {self.name}", self.metrics)
-        for kind in ("sources", "targets", "denominators"):
+        for kind in ("sources", "targets", "denominators", "select_corpora"):
             odd = [c for c in getattr(self, kind) if not isinstance(c, Corpus)]
             demand(not odd, f"{kind} of task {self.name} hold {odd[:1]}, which is not a Corpus; write Corpus.parse('de-MT-en')")
-        odd_labels = [label for label in self.labels if not isinstance(label, str)]
-        demand(
-            not odd_labels and not isinstance(self.labels, str),
-            f"labels of task {self.name} are {self.labels!r}; give a tuple of strings",
-        )
+        self._demand_answers()
         for corpus in filter(None, (self.baseline, *self.denominators)):
             if corpus not in self.sources:
                 raise unknown(f"source of task {self.name} for its baseline or denominators", str(corpus), map(str, self.sources))
@@ -218,6 +224,29 @@ class Task:
                 if member not in languages:
                     raise unknown(f"target language for group {group} of task {self.name}", member, languages)
 
+    def _demand_answers(self) -> None:
+        for kind in ("labels", "verbalizers", "select_corpora"):
+            if getattr(self, kind):
+                _one_each(f"{kind} of task {self.name}", getattr(self, kind))
+        demand(
+            len(self.verbalizers) in (0, len(self.labels)),
+            f"task {self.name} has {len(self.labels)} labels and {len(self.verbalizers)} verbalizers; give one for each label, or none",
+        )
+        demand(
+            all(self.prompt.count(place) == 1 for place in ("{first}", "{second}")),
+            f"prompt {self.prompt!r} of task {self.name} does not hold {{first}} and {{second}} once each",
+        )
+        odd_labels = [label for label in self.labels if not isinstance(label, str)]
+        demand(
+            not odd_labels and not isinstance(self.labels, str),
+            f"labels of task {self.name} are {self.labels!r}; give a tuple of strings",
+        )
+
+    def select_corpus(self, source: Corpus) -> Corpus:
+        """The corpus on which a model that is fine-tuned on `source` may choose its checkpoint: of the source's language."""
+        own = [corpus for corpus in self.select_corpora if corpus.language == source.language]
+        return source if source in own or not own else own[0]
+
     @property
     def revisions(self) -> dict[str, str | None]:
         """Declared data revision by repository, where `load` names a repository."""
@@ -232,15 +261,25 @@ class Task:
 class Recipe:
     """The hyper-parameters of a fine-tuning run; each literal says where its numbers come from.
 
-    Give `epochs` or `steps`. `batch_size` is in examples and does not depend on the device. `precision="bf16"` means
-    bf16 autocast over fp32 weights on a GPU, and fp32 on a CPU. `dropout=None` keeps the checkpoint's own.
+    Give `epochs` or `steps`, and `batch_size` in examples or `batch_tokens` in tokens of the first text and the second;
+    neither depends on the device. `precision="bf16"` means bf16 autocast over fp32 weights on a GPU, and fp32 on a CPU.
+    `dropout=None` keeps the checkpoint's own. With `select_every` a checkpoint is scored every so many steps on the
+    source's dev set, and the best is kept, of equals the earliest; without it the last.
+
+    Question answering on encoders: `doc_stride`, `max_query_length`, `n_best`, `max_answer_length`, all but `n_best` in
+    tokens. Text-to-text models: `max_target_length` in tokens; `scale_parameter` multiplies Adafactor's step by the norm of
+    each tensor, as the original does (False: the variant that transformers documents for T5); `decoding="labels"` answers
+    with the likeliest verbalizer after one decoder step.
     """
 
     learning_rate: float
-    batch_size: int
+    batch_size: int | None = None
+    batch_tokens: int | None = None
     epochs: int | None = None
     steps: int | None = None
+    select_every: int | None = None
     max_length: int = 128
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
     warmup_steps: int = 0
     schedule: Literal["linear", "constant"] = "linear"
     weight_decay: float = 0.0
@@ -248,14 +287,21 @@ class Recipe:
     clip_norm: float = 1.0
     dropout: float | None = None
     precision: Literal["bf16", "fp32"] = "bf16"
+    doc_stride: int = 128
+    max_query_length: int = 64
+    n_best: int = 20
+    max_answer_length: int = 30
+    max_target_length: int = 128
+    scale_parameter: bool = True
+    decoding: Literal["greedy", "labels"] = "greedy"
 
     def __post_init__(self) -> None:
-        demand(
-            (self.epochs is None) != (self.steps is None), f"a recipe has epochs or steps: found epochs={self.epochs}, steps={self.steps}"
-        )
-        for name in ("epochs", "steps", "batch_size", "max_length"):
+        for one, other in (("epochs", "steps"), ("batch_size", "batch_tokens")):
+            first, second = getattr(self, one), getattr(self, other)
+            demand((first is None) != (second is None), f"a recipe has {one} or {other}: found {one}={first}, {other}={second}")
+        for name in _COUNTS:
             value = getattr(self, name)
-            demand(value is None or _is_count(value), f"{name} is {value!r}; give a positive integer")
+            demand((value is None and name in _OPTIONAL) or _is_count(value), f"{name} is {value!r}; give a positive integer")
         rate = self.learning_rate
         demand(
             isinstance(rate, int | float) and math.isfinite(rate) and 0 < rate < 1,
@@ -271,11 +317,27 @@ class Recipe:
             self.dropout is None or 0 <= self.dropout < 1,
             f"dropout is {self.dropout!r}; give a fraction below 1, or None for the checkpoint's",
         )
-        if self.schedule not in ("linear", "constant"):
-            raise unknown("schedule", str(self.schedule), ("linear", "constant"))
-        if self.precision not in ("bf16", "fp32"):
-            raise unknown("precision", str(self.precision), ("bf16", "fp32"))
+        for name, possible in _CHOICES.items():
+            if getattr(self, name) not in possible:
+                raise unknown(name, str(getattr(self, name)), possible)
+        demand(
+            self.batch_tokens is None or (self.steps is not None and self.batch_tokens >= self.max_length),
+            f"batch_tokens {self.batch_tokens} needs steps, and at least max_length ({self.max_length}) tokens: found steps={self.steps}",
+        )
+        demand(
+            self.select_every is None or self.steps is None or self.select_every <= self.steps,
+            f"select_every {self.select_every} lies beyond the last of {self.steps} steps, so no checkpoint would be scored",
+        )
 
+
+_OPTIONAL = ("epochs", "steps", "batch_size", "batch_tokens", "select_every")
+_COUNTS = (*_OPTIONAL, "max_length", "doc_stride", "max_query_length", "n_best", "max_answer_length", "max_target_length")
+_CHOICES = {
+    "optimizer": ("adamw", "adafactor"),
+    "schedule": ("linear", "constant"),
+    "precision": ("bf16", "fp32"),
+    "decoding": ("greedy", "labels"),
+}
 
 Document = Mapping[str, tuple[str, ...]]
 
@@ -320,37 +382,7 @@ class Pretraining:
         return digest(declaration(self))
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a fine-tuning run may use of the place where it runs."""
-
-    checkpoint: str  # a hub id or a local folder
-    revision: str | None
-    cache: Path  # tokenized corpora, shared by the trials of this node
-    micro_batch: int | None = None
-    report: Callable[[int, int], None] = lambda step, steps: None
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """A fine-tuned model: a function from examples to answer strings, and what is known of its making."""
-
-    predict: Callable[[Sequence[Example]], Sequence[str]]
-    step: int = 0
-    micro_batch: int = 0
-    device: str = "cpu"
-    save: Callable[[Path], None] | None = None
-
-    def __call__(self, examples: Sequence[Example]) -> list[str]:
-        """The answer string of each example, in order."""
-        answers = self.predict(examples)
-        if isinstance(answers, str):
-            raise DataError(f"predict gave one string, {answers[:40]!r}, for {len(examples)} examples; it must give one string for each")
-        return list(answers)
-
-
-FineTune = Callable[[Task, Examples, Examples | None, Recipe, int, Context], FineTuned]
-FAMILIES = ("encoder", "majority")
+FAMILIES = ("encoder", "text_to_text", "majority")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,12 +390,12 @@ class Model:
     """A pre-trained checkpoint, its family, and its Recipe.
 
     `checkpoint` is a hub id, a folder, or a Pretraining; `revision` a 40-hex commit where one is known. `family` is a name
-    or a `fine_tune` function. `gpus` and `micro_batch` say how it meets a device and change nothing that it predicts.
+    or a `fine_tune` function (contract.py). `gpus` and `micro_batch` say how it meets a device and change nothing that it predicts.
     """
 
     name: str
     recipe: Recipe
-    family: str | FineTune = "encoder"
+    family: str | Callable[..., object] = "encoder"
     checkpoint: str | Pretraining = ""
     revision: str | None = None
     gpus: float = 1.0
@@ -378,7 +410,7 @@ class Model:
             f"revision {self.revision!r} of model {self.name} is not a commit of 40 hex digits; branches move, so give one or None",
         )
         demand(
-            bool(self.checkpoint) or self.family != "encoder",
+            bool(self.checkpoint) or self.family not in ("encoder", "text_to_text"),
             f"model {self.name} has no checkpoint: give a hub id, a folder or a Pretraining",
         )
         demand(
@@ -387,9 +419,9 @@ class Model:
         )
         declaration(self.family)
         micro, batch = self.micro_batch, self.recipe.batch_size
-        divisors = ", ".join(str(d) for d in range(1, batch + 1) if batch % d == 0)
+        divisors = ", ".join(str(d) for d in range(1, (batch or 0) + 1) if batch and batch % d == 0) or "any"
         demand(
-            micro is None or (_is_count(micro) and batch % micro == 0),
+            micro is None or (_is_count(micro) and (batch is None or batch % micro == 0)),
             f"batch_size {batch} of model {self.name} is not divisible by its micro_batch {micro!r}; possible: {divisors}",
         )
 
@@ -410,10 +442,21 @@ class Trial:
         if self.source not in self.task.sources:
             raise unknown(f"source of task {self.task.name}", str(self.source), map(str, self.task.sources))
         demand(_is_count(self.seed, 0) and self.seed < 2**63, f"seed is {self.seed!r}; give an integer from 0 to 2^63-1")
+        self._demand_windows()
         length = len(f"{self.task.name}.{self.model.name}.{self.source}.s{self.seed}")
         demand(
             length <= LONGEST_NAME,
             f"the name of a trial on {self.source} has {length} characters; shorter labels or names keep it to {LONGEST_NAME}",
+        )
+
+    def _demand_windows(self) -> None:
+        recipe = self.model.recipe
+        room = recipe.max_length - recipe.max_query_length - 4  # a window: question, context, and up to four special tokens
+        demand(
+            bool(self.task.labels) or self.model.family != "encoder" or recipe.doc_stride <= room,
+            f"task {self.task.name} slides windows over its contexts, and max_length {recipe.max_length} of model {self.model.name} leaves "
+            f"{room} tokens beside a question of {recipe.max_query_length}, less than the doc_stride of {recipe.doc_stride}; "
+            "a recipe such as PAPER_QA has max_length=384",
         )
 
     @functools.cached_property
@@ -421,7 +464,9 @@ class Trial:
         """12 hex digits over everything declared that can change the predictions."""
         task, model = self.task, self.model
         return digest(
-            {
+            self._choosing
+            | self._wording
+            | {
                 "load": declaration(task.load),
                 "splits": [task.train_split, task.select_split, task.eval_split],
                 "size": task.size,
@@ -435,6 +480,20 @@ class Trial:
                 "seed": self.seed,
             }
         )
+
+    @property
+    def _choosing(self) -> dict[str, Json]:
+        """On what the checkpoint is chosen, where one is."""
+        corpus = self.task.select_corpus(self.source)
+        return {} if self.model.recipe.select_every is None or corpus == self.source else {"select_corpus": str(corpus)}
+
+    @property
+    def _wording(self) -> dict[str, Json]:
+        """How a pair is put in words, where the model reads it so."""
+        if self.model.family in ("encoder", "majority"):
+            return {}
+        chosen = {f.name: getattr(self.task, f.name) for f in dataclasses.fields(Task) if f.name in ("prompt", "verbalizers")}
+        return {name: declaration(value) for name, value in chosen.items() if value != Task.__dataclass_fields__[name].default}
 
     @functools.cached_property
     def id(self) -> str:
@@ -489,6 +548,9 @@ def demand_sweep_name(name: str) -> None:
     demand(name != "pretrained", "sweep name 'pretrained' is taken: checkpoints that sweeps make lie in that folder; give another name")
 
 
+_ANY_RECIPE = Recipe(learning_rate=0.5, batch_size=1, steps=1)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A name and a tuple of trials."""
@@ -500,15 +562,15 @@ class Sweep:
         demand_sweep_name(self.name)
         demand(len(self.trials) > 0, f"sweep {self.name} has no trials")
         seen: set[tuple[str, str, Corpus, int]] = set()
-        named: dict[tuple[type, str], Task | Model] = {}
+        named: dict[tuple[str, ...], Task | Model] = {}
         for trial in self.trials:
-            for value in (trial.task, trial.model):
-                kind = type(value)
-                alike = named.setdefault((kind, value.name), value) == value
-                demand(
-                    alike,
-                    f"sweep {self.name} holds two different {kind.__name__.lower()}s named {value.name}; what differs takes another name",
-                )
+            task, model = trial.task, trial.model
+            same_task = named.setdefault(("task", task.name), task) == task
+            # A model is one checkpoint; its recipe, and what depends on it, may differ from task to task.
+            bare = dataclasses.replace(model, recipe=_ANY_RECIPE, micro_batch=None)
+            same_model = named.setdefault(("model", model.name), bare) == bare and named.setdefault((task.name, model.name), model) == model
+            for kind, name, alike in (("task", task.name, same_task), ("model", model.name, same_model)):
+                demand(alike, f"sweep {self.name} holds two different {kind}s named {name}; what differs takes another name")
             key = (trial.task.name, trial.model.name, trial.source, trial.seed)
             demand(
                 key not in seen,

@@ -21,6 +21,7 @@ import random
 import socket
 import time
 import traceback
+import typing
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xfer_ray import commit, metrics, pretrained, records, results
-from xfer_ray.core import Context, Corpus, Example, Examples, FineTune, FineTuned, Model, Pretraining, Score, Task, Trial, is_commit
+from xfer_ray.contract import Context, FineTune, FineTuned
+from xfer_ray.core import Corpus, Example, Examples, Model, Pretraining, Score, Task, Trial, is_commit
 from xfer_ray.errors import DataError, StorageError, XferRayError
 from xfer_ray.identity import canonical, declaration
 from xfer_ray.results import Prediction, Results
@@ -174,7 +176,7 @@ def _at_revision(task: Task, revisions: Mapping[str, str]) -> Task:
 def family_of(model: Model) -> FineTune:
     """The `fine_tune` function of a model's family; its module is imported now and not before."""
     if not isinstance(model.family, str):
-        return model.family
+        return typing.cast(FineTune, model.family)
     fine_tune: FineTune = importlib.import_module(f"xfer_ray.models.{model.family}").fine_tune
     return fine_tune
 

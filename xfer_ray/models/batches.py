@@ -28,29 +28,45 @@ class Grid:
     segments: NDArray[np.int64]
 
 
-def steps_per_epoch(examples: int, recipe: Recipe) -> int:
-    """Batches that hold every example once; the last one may be short."""
-    return math.ceil(examples / recipe.batch_size)
-
-
 def total_steps(examples: int, recipe: Recipe) -> int:
-    """Optimizer steps of a whole fine-tuning run."""
+    """Optimizer steps of a whole fine-tuning run; the last batch of an epoch may be short."""
     if recipe.steps is not None:
         return recipe.steps
     assert recipe.epochs is not None
-    return recipe.epochs * steps_per_epoch(examples, recipe)
+    assert recipe.batch_size is not None  # a recipe in tokens has steps
+    return recipe.epochs * math.ceil(examples / recipe.batch_size)
 
 
-def plan(examples: int, recipe: Recipe, seed: int) -> Iterator[Rows]:
-    """The batch of each step: every epoch is a permutation of its own, drawn from (seed, epoch)."""
-    left = total_steps(examples, recipe)
+def plan(lengths: NDArray[np.int64], recipe: Recipe, seed: int) -> Iterator[Rows]:
+    """The batch of each step: every epoch is a permutation of its own, drawn from (seed, epoch).
+
+    Args:
+        lengths: tokens of each row, by which `batch_tokens` fills a batch: with the next rows, as many as it holds.
+        recipe: its batch and its steps or epochs.
+        seed: of the permutations.
+    """
+    left = total_steps(len(lengths), recipe)
     epoch = 0
     while left > 0:
-        order = np.random.default_rng((seed, epoch)).permutation(examples)
-        for start in range(0, examples, recipe.batch_size)[:left]:
-            yield order[start : start + recipe.batch_size]
-            left -= 1
+        order = np.random.default_rng((seed, epoch)).permutation(len(lengths))
+        for batch in _cut(order, lengths, recipe):
+            if left > 0:
+                yield batch
+                left -= 1
         epoch += 1
+
+
+def _cut(order: Rows, lengths: NDArray[np.int64], recipe: Recipe) -> list[Rows]:
+    if recipe.batch_size is not None:
+        return [order[start : start + recipe.batch_size] for start in range(0, len(order), recipe.batch_size)]
+    assert recipe.batch_tokens is not None
+    cuts, held = [], 0
+    for position, length in enumerate(lengths[order]):
+        held += int(length)
+        if held > recipe.batch_tokens and position:
+            cuts.append(position)
+            held = int(length)
+    return np.split(order, cuts)
 
 
 def micro_batches(batch: Rows, lengths: NDArray[np.int64], size: int) -> list[Rows]:

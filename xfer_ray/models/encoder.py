@@ -1,66 +1,53 @@
-"""Fine-tune an encoder as a classifier of pairs: mBERT, XLM-R, and any checkpoint built as they are."""
+"""Fine-tune an encoder: mBERT, XLM-R, and any checkpoint built as they are.
+
+A task with labels is learned as classification of pairs (pairs.py), one without as extractive question answering (spans.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from xfer_ray.core import Context, Example, Examples, FineTuned, Recipe, Task
+from xfer_ray.contract import Context, FineTuned
+from xfer_ray.core import Examples, Recipe, Task
 from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.models import checkpoints, training
-from xfer_ray.models.tokens import encoded
+from xfer_ray.models import checkpoints, pairs, spans, training
+from xfer_ray.models.fine_tuning import fine_tuned
 
 # What BERT's kin call their dropout probabilities: in the layers, in the attention, before the classifier.
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 
 
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
-    """Train on the source for the whole recipe and keep the last step: `select` is not consulted, as in the paper (§6)."""
+    """Train on the source; keep the last step, or with `select` the best one on the source's dev set."""
     folder = checkpoints.loadable(context.checkpoint, context.revision, context.cache)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    micro_batch = context.micro_batch or training.auto_micro_batch(recipe)
+    head = pairs if task.labels else spans
     with training.seeded(seed):
-        model = classifier(folder, task.labels, recipe).to(training.device())
-        lessons = training.Lessons(
-            tokens=encoded(tokenizer, train, recipe.max_length, context.cache),
-            classes=np.array([task.labels.index(example.answers[0]) for example in train], dtype=np.int64),
-            pad=tokenizer.pad_token_id,
-        )
-        steps = training.train(model, lessons, recipe, seed, micro_batch=micro_batch, report=context.report)
-    _give_back()
-
-    def predict(examples: Sequence[Example]) -> list[str]:
-        if not examples:
-            return []
-        tokens = encoded(tokenizer, examples, recipe.max_length, context.cache)
-        best = training.best_classes(model, tokens, lessons.pad, recipe)
-        _give_back()
-        return [task.labels[index] for index in best]
-
-    def save(into: Path) -> None:
-        model.save_pretrained(into)
-        tokenizer.save_pretrained(into)
-
-    return FineTuned(predict, steps, micro_batch, _name(model), save)
+        model = with_head(folder, task, recipe).to(training.device())
+        _demand_vocabulary(model, tokenizer, folder)
+        run = training.Run(model, tokenizer, task, recipe, seed, context)
+        return fine_tuned(run, head.lessons(run, train), head.predictor(run), select)
 
 
-def classifier(folder: Path, labels: Sequence[str], recipe: Recipe) -> PreTrainedModel:
-    """The checkpoint with a new classification head, in fp32; the weights come from the page cache when they were read before."""
+def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:
+    """The checkpoint with a new head, in fp32; the weights come from the page cache when they were read before."""
     transformers.logging.set_verbosity_error()  # its report of weights that are new or left out: told apart below
     transformers.logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
+    if task.labels:
+        config.id2label = dict(enumerate(task.labels))
+        config.label2id = {label: index for index, label in enumerate(task.labels)}
     if recipe.dropout is not None:
         for name in _DROPOUTS:
             setattr(config, name, recipe.dropout)
     _demand_positions(config, recipe.max_length, folder)
-    model, info = AutoModelForSequenceClassification.from_pretrained(
+    kind: Any = AutoModelForSequenceClassification if task.labels else AutoModelForQuestionAnswering
+    model, info = kind.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,
@@ -85,11 +72,10 @@ def _demand_positions(config: AutoConfig, max_length: int, folder: Path) -> None
         )
 
 
-def _give_back() -> None:
-    """Return what PyTorch holds of the GPU's memory beyond the model itself, for the other trials on it."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _name(model: PreTrainedModel) -> str:
-    return "cpu" if model.device.type == "cpu" else torch.cuda.get_device_name(model.device)
+def _demand_vocabulary(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:  # noqa: ANN401
+    held = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > held:
+        raise SetupError(
+            f"the vocabulary in {folder} does not belong to its weights: "
+            f"the tokenizer has {len(tokenizer)} pieces and the model {held} embeddings"
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from xfer_ray.core import Context, Examples, FineTuned, Recipe, Task
+from xfer_ray.contract import Context, FineTuned
+from xfer_ray.core import Examples, Recipe, Task
 
 
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:

@@ -1,4 +1,4 @@
-"""The training loop: gradients over a batch plan, AdamW, a schedule; and the same model's answers.
+"""The training loop: gradients over a batch plan, an optimizer, a schedule, checkpoints on the way.
 
 Equal seeds give equal weights bit for bit on a CPU, with the same versions and the same number of threads: a sum over
 more threads rounds differently. On a GPU they give the same data in the same order.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers.optimization import Adafactor
 
-from xfer_ray.core import Recipe
-from xfer_ray.errors import XferRayError
-from xfer_ray.models.batches import Grid, Rows, by_length, micro_batches, padded, plan, total_steps
+from xfer_ray.contract import Context
+from xfer_ray.core import Recipe, Task
+from xfer_ray.errors import XferRayError, demand
+from xfer_ray.models import resume
+from xfer_ray.models.batches import Grid, Rows, micro_batches, padded, plan, total_steps
 from xfer_ray.models.tokens import Tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # How many padded tokens go through a model at once: in training on a GPU, in evaluation on a GPU, in evaluation on a CPU.
 TRAINING_BUDGET = 2**15
@@ -33,13 +36,47 @@ CPU_BUDGET = 2**12
 CHECK_EVERY = 20  # steps between two looks at the losses: each look waits for the GPU
 
 
+Loss = Callable[["PreTrainedModel", Grid, Rows], Tensor]
+
+
 @dataclass(frozen=True)
 class Lessons:
-    """What is learned: tokens, the class of each row, and the id that pads them."""
+    """What is learned: rows of tokens, the id that pads them, what each row weighs, and the loss.
+
+    `loss(model, grid, rows)` is summed over the rows, which `grid` holds side by side; over a batch it is divided by
+    the weight of the batch: its number of rows, or of the tokens that they ask for.
+    """
 
     tokens: Tokens
-    classes: NDArray[np.int64]
     pad: int
+    weights: NDArray[np.float64]
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning run: a model on its device, its tokenizer, what it is to learn, how, and where."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    task: Task
+    recipe: Recipe
+    seed: int
+    context: Context
+
+    @property
+    def micro_batch(self) -> int:
+        """How many rows go through the model at once in training."""
+        return self.context.micro_batch or auto_micro_batch(self.recipe)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run went: its steps, the one whose weights the model has now, and the curve of those that were scored."""
+
+    steps: int
+    step: int
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 def device() -> torch.device:
@@ -57,68 +94,113 @@ def seeded(seed: int) -> Iterator[None]:
 
 def auto_micro_batch(recipe: Recipe) -> int:
     """A quarter of the batch on a CPU; on a GPU the whole batch, or what part of it the token budget holds."""
+    batch = recipe.batch_size or max(1, (recipe.batch_tokens or 0) // recipe.max_length)
     if device().type == "cpu":
-        return math.ceil(recipe.batch_size / 4)
-    return min(recipe.batch_size, max(1, TRAINING_BUDGET // recipe.max_length))
+        return math.ceil(batch / 4)
+    return min(batch, max(1, TRAINING_BUDGET // recipe.max_length))
 
 
-def train(
-    model: PreTrainedModel, lessons: Lessons, recipe: Recipe, seed: int, *, micro_batch: int, report: Callable[[int, int], None]
-) -> int:
-    """Train in place over the whole plan, under the caller's random state; returns the number of steps."""
+def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = None) -> Trained:
+    """Train in place over the whole plan, under the caller's random state, and keep the step that the recipe asks for.
+
+    Goes on from the newest checkpoint that `run.context.keeper` holds. With `select_every`, `evaluate` scores the model as it
+    stands; the model ends with the weights of the best score, the earliest of equals.
+    """
+    model, recipe, keeper = run.model, run.recipe, run.context.keeper
     steps = total_steps(len(lessons.tokens), recipe)
-    model.train()
-    with _only_seen(model, lessons, recipe) as seen:
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = adamw(parameters, recipe)
-        unchecked: list[Tensor] = []
-        for step, batch in enumerate(plan(len(seen.tokens), recipe, seed), start=1):
-            loss = gradient(model, seen, batch, recipe, micro_batch)
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            if recipe.clip_norm > 0:
-                torch.nn.utils.clip_grads_with_norm_(parameters, recipe.clip_norm, norm)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step - 1, steps)
-            optimizer.step()
-            optimizer.zero_grad()
-            unchecked.append(torch.stack([loss, norm]))
-            if len(unchecked) == CHECK_EVERY or step == steps:
-                _refuse_nonfinite(torch.stack(unchecked), step, steps, recipe)
-                unchecked.clear()
-            report(step, steps)
-    return steps
+    every = recipe.select_every if evaluate else None
+    demand(every is None or keeper is not None, "a recipe with select_every needs a keeper of checkpoints in its context")
+    demand(
+        every is None or every <= steps,
+        f"select_every {every} lies beyond the last of {steps} steps, so no checkpoint would be scored",
+    )
+    found = resume.weights(model, keeper)
+    curve = list(found.curve)
+    with _only_seen(model, lessons, recipe) as (seen, whole):
+        optimizer = optimizer_of(model, recipe)
+        resume.state(optimizer, found)
+        model.train()
+        losses = _Losses(recipe, steps)
+        for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
+            if step <= found.step:
+                continue
+            loss = gradient(model, seen, batch, recipe, run.micro_batch)
+            losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
+            candidate = every is not None and (step % every == 0 or step == steps)
+            if keeper and (candidate or keeper.due()):
+                losses.check(step)
+                with whole():
+                    if candidate and evaluate:
+                        curve.append((step, evaluate()))
+                        model.train()
+                    keeper.save(step, resume.writer(model, optimizer, curve))
+                keeper.prune({step, best_step(curve) if curve else step})
+            run.context.report(step, steps)
+    best = best_step(curve) if curve else steps
+    if best != steps and keeper:
+        resume.load(model, keeper.fetch(best))
+    return Trained(steps, best, tuple(curve))
+
+
+def best_step(curve: Sequence[tuple[int, float]]) -> int:
+    """The step with the best score, the earliest of equals."""
+    return max(curve, key=lambda point: (point[1], -point[0]))[0]
 
 
 def gradient(model: PreTrainedModel, lessons: Lessons, batch: Rows, recipe: Recipe, micro_batch: int) -> Tensor:
     """Add the gradient of the mean loss over the batch, one micro-batch after another; returns that loss."""
     total = torch.zeros((), device=model.device)
+    weight = float(lessons.weights[batch].sum())
     for rows in micro_batches(batch, lessons.tokens.lengths, micro_batch):
-        classes = torch.from_numpy(lessons.classes[rows]).to(model.device)
-        with _autocast(model, recipe):
-            scores = logits(model, padded(lessons.tokens, rows, lessons.pad))
-        loss = nn.functional.cross_entropy(scores.float(), classes, reduction="sum") / len(batch)
+        with autocast(model, recipe):
+            summed = lessons.loss(model, padded(lessons.tokens, rows, lessons.pad), rows)
+        loss = summed / weight
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
 
-def best_classes(model: PreTrainedModel, tokens: Tokens, pad: int, recipe: Recipe) -> NDArray[np.int64]:
-    """The likeliest class of each row, in order; computed longest first so that little is padding."""
-    best = np.empty(len(tokens), dtype=np.int64)
-    model.eval()
-    with torch.inference_mode(), _autocast(model, recipe):
-        for rows in by_length(tokens.lengths, CPU_BUDGET if model.device.type == "cpu" else GPU_BUDGET):
-            best[rows] = logits(model, padded(tokens, rows, pad)).argmax(-1).cpu().numpy()
-    return best
+def budget(model: PreTrainedModel) -> int:
+    """How many padded tokens go through the model at once when it answers."""
+    return CPU_BUDGET if model.device.type == "cpu" else GPU_BUDGET
 
 
-def logits(model: PreTrainedModel, grid: Grid) -> Tensor:
-    """The model's scores for each row and class: (rows, classes)."""
-    inputs = {"input_ids": grid.ids, "attention_mask": grid.mask}
+def inputs(model: PreTrainedModel, grid: Grid) -> dict[str, Tensor]:
+    """What an encoder reads: ids, mask, and segments where it tells them apart; each (rows, width)."""
+    arrays = {"input_ids": grid.ids, "attention_mask": grid.mask}
     if getattr(model.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"] = grid.segments
-    output: Tensor = model(**{name: torch.from_numpy(array).to(model.device) for name, array in inputs.items()}).logits
-    return output
+        arrays["token_type_ids"] = grid.segments
+    return {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}
+
+
+def autocast(model: PreTrainedModel, recipe: Recipe) -> torch.autocast:
+    """bf16 over fp32 weights where the recipe says so and there is a GPU."""
+    kind = model.device.type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=recipe.precision == "bf16" and kind == "cuda")
+
+
+def give_back() -> None:
+    """Return what PyTorch holds of the GPU's memory beyond the model itself, for the other trials on it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def device_name(model: PreTrainedModel) -> str:
+    """How the scores name the device: "cpu", or the GPU's own name."""
+    return "cpu" if model.device.type == "cpu" else torch.cuda.get_device_name(model.device)
+
+
+def update(optimizer: torch.optim.Optimizer, recipe: Recipe, rate: float) -> Tensor:
+    """One step of the optimizer along the gradient, which is cleared; returns the gradient's norm before clipping."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if recipe.clip_norm > 0:
+        torch.nn.utils.clip_grads_with_norm_(parameters, recipe.clip_norm, norm)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+    return norm
 
 
 def learning_rate(recipe: Recipe, done: int, steps: int) -> float:
@@ -130,8 +212,17 @@ def learning_rate(recipe: Recipe, done: int, steps: int) -> float:
     return recipe.learning_rate * (steps - done) / max(1, steps - recipe.warmup_steps)
 
 
-def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    """Fused AdamW; biases and normalization weights, which are the vectors, do not decay."""
+def optimizer_of(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """Fused AdamW, whose biases and normalization weights, the vectors, do not decay; or Adafactor with the recipe's rate as it is.
+
+    Adafactor as Mesh TensorFlow has it: no first moment, decay exponent 0.8, update clipped at 1.0 (Shazeer and Stern 2018).
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "adafactor":
+        adafactor: torch.optim.Optimizer = Adafactor(
+            parameters, lr=recipe.learning_rate, scale_parameter=recipe.scale_parameter, relative_step=False
+        )
+        return adafactor
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -140,39 +231,65 @@ def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
 
 
 @contextlib.contextmanager
-def _only_seen(model: PreTrainedModel, lessons: Lessons, recipe: Recipe) -> Iterator[Lessons]:
+def _only_seen(
+    model: PreTrainedModel, lessons: Lessons, recipe: Recipe
+) -> Iterator[tuple[Lessons, Callable[[], contextlib.AbstractContextManager[None]]]]:
     """Train the embedding rows that the lessons use and leave the rest of the vocabulary out of every step.
 
-    One language uses a fraction of a multilingual vocabulary, and without weight decay AdamW never moves an unused row.
+    One language uses a fraction of a multilingual vocabulary, and without weight decay AdamW never moves an unused row. Gives
+    the lessons in the smaller vocabulary, and a context in which the model has its whole one. Not where a table does more than
+    embed these tokens, as that of a text-to-text model does.
     """
-    if recipe.weight_decay > 0:
-        yield lessons
+    if recipe.weight_decay > 0 or recipe.optimizer != "adamw" or model.config.is_encoder_decoder:
+        yield lessons, contextlib.nullcontext
         return
-    whole = model.get_input_embeddings()
-    used = np.zeros(whole.num_embeddings, dtype=bool)
+    table = model.get_input_embeddings()
+    used = np.zeros(table.num_embeddings, dtype=bool)
     used[lessons.tokens.ids] = True
     used[: lessons.pad + 1] = True  # so that the padding keeps its id, from which XLM-R counts positions
-    kept = torch.from_numpy(np.flatnonzero(used)).to(whole.weight.device)
-    few = nn.Embedding(len(kept), whole.embedding_dim, padding_idx=lessons.pad, _weight=whole.weight.detach()[kept])
-    model.set_input_embeddings(few)
+    kept = torch.from_numpy(np.flatnonzero(used)).to(table.weight.device)
+    few = nn.Embedding(len(kept), table.embedding_dim, padding_idx=lessons.pad, _weight=table.weight.detach()[kept])
     ids = (np.cumsum(used, dtype=np.int32) - 1)[lessons.tokens.ids]
-    yield dataclasses.replace(lessons, tokens=dataclasses.replace(lessons.tokens, ids=ids))
-    with torch.no_grad():
-        whole.weight[kept] = few.weight
-    model.set_input_embeddings(whole)
+
+    @contextlib.contextmanager
+    def whole() -> Iterator[None]:
+        with torch.no_grad():
+            table.weight[kept] = few.weight
+        model.set_input_embeddings(table)
+        yield
+        model.set_input_embeddings(few)
+
+    model.set_input_embeddings(few)
+    yield dataclasses.replace(lessons, tokens=dataclasses.replace(lessons.tokens, ids=ids)), whole
+    with whole():
+        pass
+    model.set_input_embeddings(table)
 
 
-def _autocast(model: PreTrainedModel, recipe: Recipe) -> torch.autocast:
-    kind = model.device.type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=recipe.precision == "bf16" and kind == "cuda")
+class _Losses:
+    """Losses and gradient norms that nobody has looked at yet: a look waits for the GPU."""
 
+    def __init__(self, recipe: Recipe, steps: int) -> None:
+        self.recipe, self.steps = recipe, steps
+        self.unchecked: list[Tensor] = []
 
-def _refuse_nonfinite(pairs: Tensor, step: int, steps: int, recipe: Recipe) -> None:
-    """`pairs` holds loss and gradient norm of the steps up to `step`: (steps, 2)."""
-    bad = (~torch.isfinite(pairs)).nonzero()
-    if len(bad):
-        row, column = bad[0].tolist()
-        raise XferRayError(
-            f"{('loss', 'gradient norm')[column]} is {pairs[row, column].item()} at step {step - len(pairs) + row + 1} of {steps}; "
-            f"a lower learning_rate (now {recipe.learning_rate:g}), warmup_steps or precision='fp32' (now {recipe.precision!r}) may help"
-        )
+    def add(self, step: int, loss: Tensor, norm: Tensor) -> None:
+        self.unchecked.append(torch.stack([loss, norm]))
+        if len(self.unchecked) == CHECK_EVERY or step == self.steps:
+            self.check(step)
+
+    def check(self, step: int) -> None:
+        """Refuse what is not finite among the steps up to this one."""
+        if not self.unchecked:
+            return
+        pairs = torch.stack(self.unchecked)  # (steps, 2)
+        self.unchecked.clear()
+        bad = (~torch.isfinite(pairs)).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            what, at = ("loss", "gradient norm")[column], step - len(pairs) + row + 1
+            raise XferRayError(
+                f"{what} is {pairs[row, column].item()} at step {at} of {self.steps}; "
+                f"a lower learning_rate (now {self.recipe.learning_rate:g}), warmup_steps or precision='fp32' "
+                f"(now {self.recipe.precision!r}) may help"
+            )

@@ -1,0 +1,57 @@
+"""Classification of pairs on an encoder: one class from the first token of both texts together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xfer_ray.contract import Predict
+from xfer_ray.core import Example, Examples, Recipe
+from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.tokens import Tokens, encoded
+from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def lessons(run: Run, train: Examples) -> Lessons:
+    """Each example is a row; what is learned is the class of its first answer."""
+    tokens = encoded(run.tokenizer, train, run.recipe.max_length, run.context.cache)
+    classes = torch.tensor([run.task.labels.index(example.answers[0]) for example in train])
+
+    def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
+        return nn.functional.cross_entropy(logits(model, grid).float(), classes[rows].to(model.device), reduction="sum")
+
+    return Lessons(tokens, run.tokenizer.pad_token_id, np.ones(len(train)), loss)
+
+
+def predictor(run: Run) -> Predict:
+    """The function that answers with the likeliest label."""
+
+    def predict(examples: Sequence[Example]) -> list[str]:
+        tokens = encoded(run.tokenizer, examples, run.recipe.max_length, run.context.cache)
+        return [run.task.labels[index] for index in best_classes(run.model, tokens, run.tokenizer.pad_token_id, run.recipe)]
+
+    return predict
+
+
+def best_classes(model: PreTrainedModel, tokens: Tokens, pad: int, recipe: Recipe) -> NDArray[np.int64]:
+    """The likeliest class of each row, in order; computed longest first so that little is padding."""
+    best = np.empty(len(tokens), dtype=np.int64)
+    model.eval()
+    with torch.inference_mode(), autocast(model, recipe):
+        for rows in by_length(tokens.lengths, budget(model)):
+            best[rows] = logits(model, padded(tokens, rows, pad)).argmax(-1).cpu().numpy()
+    return best
+
+
+def logits(model: PreTrainedModel, grid: Grid) -> Tensor:
+    """The model's scores for each row and class: (rows, classes)."""
+    output: Tensor = model(**inputs(model, grid)).logits
+    return output
