@@ -12,11 +12,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from xfer_ray import pretrained, records, results
 from xfer_ray.contract import FineTuned
 from xfer_ray.core import Corpus, Example, Model, Pretraining, Trial
+from xfer_ray.data import examples_of
 from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
-from xfer_ray.trial import Desk, attempt, examples_of, run
+from xfer_ray.trial import Desk, attempt, run
 
 READ: list[str] = []
 SIZES = {"train": 90, "test": 30}
@@ -151,7 +152,7 @@ def test_a_non_finite_loss_fails_the_trial_by_name(desk, trial):
 
 def test_answers_are_counted(desk, trial):
     short = replace(trial, model=replace(trial.model, family=terse))
-    assert attempt(short, desk).reason == "model tiny-bert gave 1 answers to 60 examples"
+    assert attempt(short, desk).reason == "model tiny-bert: predict gave 1 answers to 60 examples; it must give one string for each"
 
 
 def few_stories(seed):

@@ -109,6 +109,10 @@ def run(
     max_failures: Annotated[int, typer.Option(min=0, help="How often a trial whose worker died or raised is tried again.")] = 2,
     fail_fast: Annotated[bool, typer.Option(help="Stop the sweep at the first failure.")] = False,
     keep_models: Annotated[bool, typer.Option(help="Keep each fine-tuned model under RESULTS/models.")] = False,
+    oracle: Annotated[
+        bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")
+    ] = False,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")] = 10.0,
     in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
@@ -124,7 +128,7 @@ def run(
     blocked = planning.blocked_models(planning.models_of(chosen).values())
     resolved = revisions.resolve(found, [trial for trial in chosen if trial.model.name not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
-    desk = Desk(found, running.scratch(), resolved, keep_models)
+    desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes)
     placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(number, terminated))

@@ -14,7 +14,19 @@ from typing import Literal
 from xfer_ray.core import Examples, Score
 from xfer_ray.errors import StorageError
 from xfer_ray.identity import Json
-from xfer_ray.results import Prediction, Results, examples_table, from_bytes, is_done, predictions_table, put_json, scores_table, to_bytes
+from xfer_ray.results import (
+    Point,
+    Prediction,
+    Results,
+    curves_table,
+    examples_table,
+    from_bytes,
+    is_done,
+    predictions_table,
+    put_json,
+    scores_table,
+    to_bytes,
+)
 
 CPU_TOLERANCE, GPU_TOLERANCE = 1e-6, 0.005  # two executions of one trial agree within these
 Commit = Literal["committed", "same", "conflict"]
@@ -73,6 +85,12 @@ def _agree(first: Mapping[str, typing.Any] | None, second: Score | None) -> bool
         return False
     tolerance = CPU_TOLERANCE if first["device"] == second.device == "cpu" else GPU_TOLERANCE
     return bool(abs(first["score"] - second.score) <= tolerance)
+
+
+def put_curve(results: Results, trial: str, points: Sequence[Point]) -> None:
+    """The learning curve of a trial, where it has one."""
+    if points:
+        results.storage.replace(results.table("curves", trial), to_bytes(curves_table(points)))
 
 
 def put_examples(results: Results, task: str, target: str, examples: Examples) -> None:

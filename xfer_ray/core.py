@@ -442,15 +442,20 @@ class Trial:
         if self.source not in self.task.sources:
             raise unknown(f"source of task {self.task.name}", str(self.source), map(str, self.task.sources))
         demand(_is_count(self.seed, 0) and self.seed < 2**63, f"seed is {self.seed!r}; give an integer from 0 to 2^63-1")
-        self._demand_windows()
+        self._demand_fit()
         length = len(f"{self.task.name}.{self.model.name}.{self.source}.s{self.seed}")
         demand(
             length <= LONGEST_NAME,
             f"the name of a trial on {self.source} has {length} characters; shorter labels or names keep it to {LONGEST_NAME}",
         )
 
-    def _demand_windows(self) -> None:
+    def _demand_fit(self) -> None:
         recipe = self.model.recipe
+        demand(
+            recipe.select_every is None or self.task.select_split != self.task.eval_split,
+            f"task {self.task.name} is evaluated on {self.task.eval_split!r}, so model {self.model.name} may not choose its checkpoint there; "
+            "declare select_every=None, which keeps the last step, or another select_split",
+        )
         room = recipe.max_length - recipe.max_query_length - 4  # a window: question, context, and up to four special tokens
         demand(
             bool(self.task.labels) or self.model.family != "encoder" or recipe.doc_stride <= room,

@@ -55,6 +55,10 @@ class Results:
         """The log of a trial's attempts."""
         return f"{self.sweep}/logs/{trial}.log"
 
+    def checkpoints(self, trial: str) -> str:
+        """The folder of the checkpoints of a trial that is not done."""
+        return f"{self.sweep}/checkpoints/{trial}"
+
     def model(self, trial: str) -> str:
         """The folder of a fine-tuned model."""
         return f"{self.sweep}/models/{trial}"
@@ -78,6 +82,18 @@ class Prediction:
     prediction: str
     illegal: str
     scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a learning curve: what the model of a trial scored after some step, on a corpus that may choose the checkpoint."""
+
+    trial: str
+    step: int
+    corpus: str
+    split: str
+    metric: str
+    score: float
 
 
 @functools.cache
@@ -107,6 +123,16 @@ def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
     columns |= {metric: pa.array([p.scores[metric] for p in predictions], pa.float64()) for metric in metrics}
     schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
     return pa.table(columns, schema=schema)
+
+
+def curves_table(points: Sequence[Point]) -> pa.Table:
+    """Points of learning curves as a table, one row each."""
+    import pyarrow as pa
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    hints = typing.get_type_hints(Point)
+    schema = pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(Point)])
+    return pa.Table.from_pylist([dataclasses.asdict(point) for point in points], schema=schema)
 
 
 def examples_table(examples: Sequence[Example]) -> pa.Table:

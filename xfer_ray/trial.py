@@ -3,6 +3,7 @@
     sweep file -> Trial -> run(trial, desk) -> predictions/<trial>.parquet, scores/<trial>.parquet -> tables
 
 A trial fine-tunes one model on one source corpus with one seed, answers every target zero-shot in one pass, and commits.
+data.py reads, a module of models/ trains, keeping.py holds the checkpoints on the way, scoring.py answers and scores.
 It needs no Ray: `sweep.py` calls `attempt` on a worker, `run.py` calls it in process.
 """
 
@@ -14,39 +15,40 @@ import functools
 import importlib
 import importlib.metadata
 import io
-import json
 import logging
-import platform
-import random
 import socket
 import time
 import traceback
 import typing
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, metrics, pretrained, records, results
+from xfer_ray import commit, data, pretrained, records, results, scoring
 from xfer_ray.contract import Context, FineTune, FineTuned
-from xfer_ray.core import Corpus, Example, Examples, Model, Pretraining, Score, Task, Trial, is_commit
+from xfer_ray.core import Corpus, Examples, Model, Pretraining, Task, Trial, is_commit
 from xfer_ray.errors import DataError, StorageError, XferRayError
-from xfer_ray.identity import canonical, declaration
-from xfer_ray.results import Prediction, Results
+from xfer_ray.identity import canonical
+from xfer_ray.keeping import Checkpoints
+from xfer_ray.results import Results
 
 HEARTBEAT_SECONDS = 1.0  # how often a running trial says where it is; for display only
-SHELF_EXAMPLES = 600_000  # what a warm worker keeps loaded: XNLI's 15 test sets and one training set
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a trial works: its results, this node's scratch folder, and the revisions that `run` resolved."""
+    """Where a trial works: its results, this node's scratch folder, and the revisions that `run` resolved.
+
+    `oracle` also scores the last step and, for each target, the one that the target's own dev set would choose.
+    """
 
     results: Results
     scratch: Path
     revisions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     keep_models: bool = False
+    oracle: bool = False
+    checkpoint_seconds: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -75,28 +77,35 @@ def run(trial: Trial, desk: Desk) -> str:
     """Fine-tune on the source, score every target zero-shot, commit. Returns how the commit ended."""
     if results.is_done(desk.results, trial.id):
         return "done"
-    task = _at_revision(trial.task, desk.revisions)
+    task = data.at_revision(trial.task, desk.revisions)
+    dev = _target_dev(task) if desk.oracle else {}  # what is absent is said before anything is trained
     started, clock = datetime.now(UTC), time.perf_counter()
-    train = examples_of(task, trial.source, task.train_split, size=task.size)
-    select = None  # no recipe of this version looks at the source's dev set; and none may ever see a target
-    fine_tuned = family_of(trial.model)(task, train, select, trial.model.recipe, trial.seed, _context(trial, desk))
+    keeper = Checkpoints(desk.results, trial.id, desk.scratch, seconds=desk.checkpoint_seconds, keep_all=desk.oracle)
+    fine_tuned = _fine_tune(trial, task, desk, keeper)
     trained = time.perf_counter()
 
-    targets = {target: examples_of(task, target, task.eval_split) for target in task.targets}
-    predictions = list(_answer(trial, fine_tuned, targets))
+    targets = {target: data.examples_of(task, target, task.eval_split) for target in task.targets}
+    choices, points = scoring.chosen(fine_tuned, targets), scoring.curve(trial, fine_tuned)
+    if desk.oracle:
+        choices, more = scoring.chosen_with_oracle(trial, fine_tuned, dev)
+        points += more
+    predictions = scoring.answer(trial, fine_tuned, targets, choices)
     signature = _signature(trial, desk, fine_tuned) | {
         "started": started,
         "finished": datetime.now(UTC),
         "train_seconds": trained - clock,
         "eval_seconds": time.perf_counter() - trained,
     }
-    scores = list(_score(trial, targets, predictions, signature))
+    scores = scoring.score(trial, targets, choices, predictions, signature)
 
     for target, items in targets.items():
         commit.put_examples(desk.results, task.name, str(target), items)
+    commit.put_curve(desk.results, trial.id, points)
     if desk.keep_models and fine_tuned.save is not None:
         _keep(trial, desk, fine_tuned)
-    return commit.commit(desk.results, scores, predictions)
+    ending = commit.commit(desk.results, scores, predictions)
+    keeper.clear()
+    return ending
 
 
 def attempt(trial: Trial, desk: Desk, *, capture: bool = True) -> Outcome:
@@ -128,49 +137,26 @@ def _attempt(trial: Trial, desk: Desk) -> Outcome:
         records.clear_running(desk.results, trial.id)
 
 
-# ------------------------------------------------------------------------------ data
-
-_shelf: OrderedDict[str, Examples] = OrderedDict()
-
-
-def examples_of(task: Task, corpus: Corpus, split: str, *, size: int | None = None) -> Examples:
-    """The examples of one corpus and split, kept in memory for the next trial of this worker.
-
-    With `size`, a sample of that many: the same positions in every corpus, so that parallel sources stay parallel.
-    """
-    key = canonical([declaration(task.load), str(corpus), split, size])
-    if key not in _shelf:
-        items = tuple(task.load(corpus, split))
-        if not items:
-            raise DataError(f"{split} of {corpus} in task {task.name} has no examples")
-        if size is not None:
-            items = _sample(items, size, f"{split} of {corpus} in task {task.name}")
-        ids = [item.id for item in items]
-        if len(set(ids)) < len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise DataError(f"{split} of {corpus} in task {task.name} holds example {twice!r} more than once; ids tell examples apart")
-        _shelf[key] = Examples(items)
-    _shelf.move_to_end(key)
-    while sum(map(len, _shelf.values())) > SHELF_EXAMPLES and len(_shelf) > 1:
-        _shelf.popitem(last=False)
-    return _shelf[key]
-
-
-def _sample(items: Sequence[Example], size: int, where: str) -> tuple[Example, ...]:
-    if size > len(items):
-        raise DataError(f"{where} has {len(items)} examples, fewer than the declared size of {size}")
-    return tuple(items[i] for i in sorted(random.Random(0).sample(range(len(items)), size)))
-
-
-def _at_revision(task: Task, revisions: Mapping[str, str]) -> Task:
-    """The task with its data pinned to the commit that `run` resolved."""
-    pinned = [revisions[name] for name in task.revisions if is_commit(revisions.get(name, ""))]
-    if not pinned:
-        return task
-    return dataclasses.replace(task, load=dataclasses.replace(task.load, revision=pinned[0]))  # type: ignore[type-var]
-
-
 # ------------------------------------------------------------------------------ model
+
+
+def _fine_tune(trial: Trial, task: Task, desk: Desk, keeper: Checkpoints) -> FineTuned:
+    """The model after training on the source; no target is in reach of what is called here."""
+    train = data.examples_of(task, trial.source, task.train_split, size=task.size)
+    context, select = _context(trial, desk, keeper), None
+    if trial.model.recipe.select_every is not None:
+        corpus = task.select_corpus(trial.source)
+        select = data.examples_of(task, corpus, task.select_split)
+        context = dataclasses.replace(context, score=functools.partial(scoring.worth, task, corpus, select))
+    return family_of(trial.model)(task, train, select, trial.model.recipe, trial.seed, context)
+
+
+def _target_dev(task: Task) -> dict[Corpus, Examples]:
+    """The dev set of every target, which only the oracle may see."""
+    try:
+        return {target: data.examples_of(task, task.select_corpus(target), task.select_split) for target in task.targets}
+    except XferRayError as error:
+        raise DataError(f"the oracle needs the split {task.select_split!r} of every target of task {task.name}: {error}") from error
 
 
 def family_of(model: Model) -> FineTune:
@@ -181,7 +167,7 @@ def family_of(model: Model) -> FineTune:
     return fine_tune
 
 
-def _context(trial: Trial, desk: Desk) -> Context:
+def _context(trial: Trial, desk: Desk, keeper: Checkpoints) -> Context:
     model = trial.model
     if isinstance(model.checkpoint, Pretraining):
         checkpoint, revision = str(pretrained.fetch(desk.results.storage, model.checkpoint, desk.scratch)), None
@@ -196,7 +182,7 @@ def _context(trial: Trial, desk: Desk) -> Context:
             last = time.monotonic()
             records.put_running(desk.results, trial.id, socket.gethostname(), step, steps)
 
-    return Context(checkpoint, revision, desk.scratch / "tokens", model.micro_batch, report)
+    return Context(checkpoint, revision, desk.scratch / "tokens", model.micro_batch, report, keeper=keeper)
 
 
 def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
@@ -206,46 +192,7 @@ def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
     commit.put_model(desk.results, trial.id, folder)
 
 
-# ------------------------------------------------------------------------------ scores
-
-
-def _answer(trial: Trial, fine_tuned: FineTuned, targets: Mapping[Corpus, Examples]) -> Iterator[Prediction]:
-    """One pass over the examples of all targets, each prediction scored on its own."""
-    everything = [(str(target), target.language, example) for target, items in targets.items() for example in items]
-    answers = fine_tuned([example for _, _, example in everything])
-    if len(answers) != len(everything):
-        raise DataError(f"model {trial.model.name} gave {len(answers)} answers to {len(everything)} examples")
-    chosen = {name: metrics.metric(name) for name in trial.task.metrics}
-    for (target, language, example), answer in zip(everything, answers, strict=True):
-        yield Prediction(
-            trial=trial.id,
-            target=target,
-            selection="last",
-            example=example.id,
-            prediction=answer,
-            illegal=metrics.illegal(answer, trial.task.labels),
-            scores={name: function(answer, example.answers, language) for name, function in chosen.items()},
-        )
-
-
-def _score(
-    trial: Trial, targets: Mapping[Corpus, Examples], predictions: Sequence[Prediction], signature: Mapping[str, object]
-) -> Iterator[Score]:
-    by_target: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        by_target.setdefault(prediction.target, []).append(prediction)
-    for target, items in targets.items():
-        mine = by_target[str(target)]
-        for name in trial.task.metrics:
-            yield Score(
-                target=str(target),
-                metric=name,
-                metric_version=metrics.version(name),
-                score=sum(p.scores[name] for p in mine) / len(mine),
-                n=len(mine),
-                data_fingerprint=items.fingerprint,
-                **signature,  # type: ignore[arg-type]
-            )
+# ------------------------------------------------------------------------------ records
 
 
 def _signature(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> dict[str, object]:
@@ -260,12 +207,11 @@ def _signature(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> dict[str, obj
         "seed": trial.seed,
         "trial": trial.id,
         "digest": trial.digest,
-        "step": fine_tuned.step,
         "checkpoint": checkpoint,
         "checkpoint_revision": revision,
         "data_revision": next((desk.revisions.get(r, "") for r in trial.task.revisions), ""),
         "recipe": canonical(dataclasses.asdict(trial.model.recipe)),
-        "versions": versions(),
+        "versions": scoring.versions(),
         "micro_batch": fine_tuned.micro_batch,
         "device": fine_tuned.device,
         "host": socket.gethostname(),
@@ -277,16 +223,6 @@ def checkpoint_name(model: Model, desk: Desk) -> tuple[str, str]:
     if isinstance(model.checkpoint, Pretraining):
         return f"pretrained/{model.checkpoint.digest}", pretrained.revision(desk.results.storage, model.checkpoint)
     return model.checkpoint, desk.revisions.get(model.checkpoint, model.revision or "")
-
-
-@functools.cache
-def versions() -> str:
-    """Versions of what computes a score, as canonical JSON; reads package metadata, imports nothing."""
-    found: dict[str, str] = {"python": platform.python_version()}
-    for package in ("xfer-ray", "torch", "transformers", "datasets", "ray"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package.replace("-", "_")] = importlib.metadata.version(package)
-    return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
 
 @contextlib.contextmanager
