@@ -123,13 +123,15 @@ def _caption(tables: Tables, block: Block) -> str:
     kinds = list(dict.fromkeys(row.values for row in block.rows))
     several = KINDS[kinds[-1]][1]
     runs = sorted({row.runs for row in block.rows})
-    parts = [f"{tables.task}, {block.model}, {tables.metric} x 100: "]
+    parts = [f"{tables.task}, {block.model}, {block.metric or tables.metric} x 100: "]
     if block.baseline is None:
         parts.append(several + ("" if kinds[0] in ("relative", "ability", "gap") else " are empty, for there is no baseline"))
     elif len(kinds) > 1:
         parts.append(f"{KINDS[kinds[0]][0]} of {block.baseline}, {several} of the others over it")
     else:
         parts.append(f"{several} over {block.baseline}")
+    if tables.selection:
+        parts.append(f"; checkpoint: {tables.selection}")
     parts.append("; " + (f"{runs[0]} to {runs[-1]} runs" if len(runs) > 1 else f"{runs[0]} run" + "s" * (runs[0] != 1)))
     return "".join(parts)
 

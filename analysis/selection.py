@@ -1,8 +1,9 @@
 """The scores that answer one question: one task, metric and split; which of them are planned, there, and comparable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from xfer_ray.errors import DataError, DeclarationError, unknown
@@ -13,6 +14,10 @@ CHOICES = {
     "layout": ("matrix", "provenance", "summary"),
     "seed-mean": ("scores", "ratios"),
 }
+
+
+# A text-to-text model reads and answers padded text, and its authors score it so (mT5's protocol).
+PADDED = {"f1": "f1_padded", "exact_match": "exact_match_padded"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +51,11 @@ Seeds = Mapping[str, frozenset[int]]  # source -> seeds
 
 @dataclass(frozen=True)
 class Selected:
-    """One task's scores by one metric on one split, with what was planned; `models` are those to show."""
+    """One task's scores, of each model by one metric, on one split, with what was planned; `models` are those to show."""
 
     task: str
     facts: TaskFacts
-    metric: str
+    metrics: Mapping[str, str]  # by model
     split: str
     models: tuple[str, ...]
     planned: Mapping[str, Seeds]  # model -> source -> seeds, of all models
@@ -60,6 +65,11 @@ class Selected:
     def sources(self) -> tuple[str, ...]:
         """Every planned source of the task, in the plan's order."""
         return tuple(dict.fromkeys(source for seeds in self.planned.values() for source in seeds))
+
+    @property
+    def metric(self) -> str:
+        """The metrics of the models to show, as a reader names them."""
+        return " or ".join(dict.fromkeys(self.metrics[model] for model in self.models))
 
     def of(self, model: str) -> pd.DataFrame:
         """The scores of one model."""
@@ -75,18 +85,27 @@ def select(plan: Plan, scores: pd.DataFrame, options: Options) -> Selected:
         raise unknown("model", options.model, planned)
     models = (options.model,) if options.model else tuple(planned)
     found = scores[scores["trial"].isin([t.trial for t in plan.trials]) & (scores["task"] == task)]
-    metric = _one("metric", options.metric, facts.metrics, _values(found, "metric"))
-    found = found[found["metric"] == metric]
+    metrics = _metrics(plan, found, options.metric, facts, planned)
+    found = found[found["metric"] == found["model"].map(metrics)]
     split = _one("split", options.split, (facts.eval_split,), _values(found, "split"))
     found = _one_selection(found[found["split"] == split], options.selection)
     if not found["model"].isin(models).any():
         count = sum(len(seeds) for model in models for seeds in planned[model].values())
         raise DataError(
-            f"no scores yet of task {task} by {metric} on split {split} in sweep {plan.sweep}: "
+            f"no scores yet of task {task} by {' or '.join(dict.fromkeys(metrics.values()))} on split {split} in sweep {plan.sweep}: "
             f"`xfer-ray run` with its sweep file runs what is missing of {count} trials"
         )
     _refuse_incomparable(found, task)
-    return Selected(task, facts, metric, split, models, planned, found)
+    return Selected(task, facts, metrics, split, models, planned, found)
+
+
+def _metrics(plan: Plan, scores: pd.DataFrame, asked: str | None, facts: TaskFacts, models: Iterable[str]) -> dict[str, str]:
+    """The metric of each model: the one asked for; else the task's first, which for a text-to-text model is the padded one."""
+    metric = _one("metric", asked, facts.metrics, _values(scores, "metric"))
+    padded = PADDED.get(metric, metric)
+    padded = padded if padded in (*facts.metrics, *_values(scores, "metric")) else metric
+    text = {name for name, found in plan.models.items() if found.family == "text_to_text"}
+    return {model: padded if asked is None and model in text else metric for model in models}
 
 
 def _one(kind: str, asked: str | None, declared: Sequence[str], present: Sequence[str]) -> str:
@@ -123,6 +142,9 @@ def _one_selection(scores: pd.DataFrame, asked: str | None) -> pd.DataFrame:
     fair = scores[scores["selection"] != "oracle"]
     if fair.empty and not scores.empty:
         raise DataError("the only scores are of the selection oracle, which looked at the targets; --selection oracle shows them")
+    chose = set(_trials(fair[fair["selection"] == "source-dev"]))
+    beside = [name == "last" and trial in chose for name, trial in zip(fair["selection"], _trials(fair), strict=True)]
+    fair = fair[~np.array(beside, dtype=bool)]  # the last step of a trial that chose another one is shown only when it is asked for
     for model, found in fair.groupby("model", sort=False):
         if found["selection"].nunique() > 1:
             raise DeclarationError(
@@ -131,11 +153,15 @@ def _one_selection(scores: pd.DataFrame, asked: str | None) -> pd.DataFrame:
     return fair
 
 
+def _trials(scores: pd.DataFrame) -> list[tuple[str, str, int]]:
+    return list(zip(scores["model"], scores["source"], scores["seed"], strict=True))
+
+
 def _refuse_incomparable(scores: pd.DataFrame, task: str) -> None:
     """Scores of one target stand side by side only if they are of the same examples by the same metric, one per seed."""
     for column, unrecorded in (("n", 0), ("data_fingerprint", ""), ("metric_version", "")):
         recorded = scores[scores[column] != unrecorded]
-        for target, found in recorded.groupby("target", sort=False):
+        for (target, _), found in recorded.groupby(["target", "metric"], sort=False):
             if found[column].nunique() > 1:
                 sources = found.groupby(column, sort=False)["source"].unique()
                 versions = "; ".join(f"{str(value)[:12]} of {', '.join(names)}" for value, names in sources.items())

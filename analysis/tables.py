@@ -38,6 +38,7 @@ class Block:
     baseline: str | None
     rows: tuple[Row, ...]
     effects: Mapping[str, float] = field(default_factory=dict)
+    metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Tables:
     values: str = "paper"
     task: str = ""
     metric: str = ""
+    selection: str = ""  # where one was asked for
     targets: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     blocks: tuple[Block, ...] = ()
@@ -94,9 +96,12 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options) -> Tables:
         values=options.values,
         task=selected.task,
         metric=selected.metric,
+        selection=options.selection or "",
         targets=selected.facts.targets,
         groups=selected.facts.groups,
-        blocks=tuple(block for model in shown for block in blocks_of(selected, model, normalized, options)),
+        blocks=tuple(
+            replace(block, metric=selected.metrics[model]) for model in shown for block in blocks_of(selected, model, normalized, options)
+        ),
         notes=measure.notes(selected, normalized, options),
     )
 

@@ -21,7 +21,7 @@ from analysis.tables import Block, Row, Tables, build, read
 from xfer_ray.commit import put_scores
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
-from xfer_ray.results import Results, write_plan
+from xfer_ray.results import ModelFacts, Results, write_plan
 from xfer_ray.storage import open_storage
 
 TARGETS = ("en-O", "de-HT-en", "sw-HT-en")
@@ -334,10 +334,36 @@ def test_oracle_scores_are_never_shown_unless_asked_for():
     assert sentence(DataError, lambda: table(scores=oracle)) == (
         "the only scores are of the selection oracle, which looked at the targets; --selection oracle shows them"
     )
-    both = pd.concat([scored.rows(abilities()), scored.rows(abilities(), selection="source-dev")])
-    assert sentence(DeclarationError, lambda: table(scores=both)) == (
+    last = scored.rows(abilities({name: (0.1, 0.1, 0.1) for name in SOURCES}))
+    chosen = scored.rows(abilities(), selection="source-dev")
+    assert table(scores=pd.concat([last, chosen, oracle])) == table(scores=chosen)
+    assert scored.cells(table(scores=pd.concat([last, chosen]), selection="last", values="ability"), "m", "en-O")["en-O"] == pytest.approx(
+        10
+    )
+    some = pd.concat([last, chosen[chosen["source"] == "en-O"]])
+    assert sentence(DeclarationError, lambda: table(scores=some)) == (
         "model m was scored at several selections: last, source-dev; name one with --selection"
     )
+
+
+def test_a_text_to_text_model_is_shown_by_the_padded_metric_and_the_heading_says_so():
+    facts = scored.facts(TARGETS, normalized=False, metrics=("f1", "f1_padded"))
+    plan = replace(
+        scored.plan({"toy": facts}, ["m", "t"], SOURCES),
+        models={"m": ModelFacts("encoder", "x", None), "t": ModelFacts("text_to_text", "y", None)},
+    )
+    values = {(model, source, target): 0.5 for model in ("m", "t") for source in SOURCES for target in TARGETS}
+    padded = {cell: 0.25 for cell in values}
+    scores = pd.concat([scored.rows(values, metric="f1"), scored.rows(padded, metric="f1_padded")])
+    built = build(plan, scores, Options())
+    assert {block.model: block.metric for block in built.blocks} == {"m": "f1", "t": "f1_padded"}
+    assert scored.cells(built, "m", "en-O")["en-O"] == 50
+    assert scored.cells(built, "t", "en-O")["en-O"] == 25
+    text = render(built)
+    assert "toy, m, f1 x 100: " in text
+    assert "toy, t, f1_padded x 100: " in text
+    asked = build(plan, scores, Options(metric="f1"))
+    assert {block.metric for block in asked.blocks} == {"f1"}
 
 
 def test_scores_of_different_examples_do_not_stand_side_by_side():
