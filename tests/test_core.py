@@ -80,7 +80,7 @@ MISTAKES = [
     (lambda: replace(RECIPE, batch_size=0), "batch_size is 0; give a positive integer"),
     (lambda: replace(RECIPE, epochs=True), "epochs is True; give a positive integer"),
     (lambda: replace(RECIPE, steps=10), "a recipe has epochs or steps: found epochs=1, steps=10"),
-    (lambda: replace(RECIPE, precision="fp16"), "no precision 'fp16'; did you mean 'bf16'? Possible: bf16, fp32"),
+    (lambda: replace(RECIPE, precision="fp16"), "precision 'fp16' overflows in T5's feed-forward layers and gives nan; give 'bf16' or 'fp32'"),
     (
         lambda: replace(MODEL, micro_batch=12),
         "batch_size 32 of model small is not divisible by its micro_batch 12; possible: 1, 2, 4, 8, 16, 32",

@@ -317,6 +317,7 @@ class Recipe:
             self.dropout is None or 0 <= self.dropout < 1,
             f"dropout is {self.dropout!r}; give a fraction below 1, or None for the checkpoint's",
         )
+        demand(self.precision != "fp16", "precision 'fp16' overflows in T5's feed-forward layers and gives nan; give 'bf16' or 'fp32'")
         for name, possible in _CHOICES.items():
             if getattr(self, name) not in possible:
                 raise unknown(name, str(getattr(self, name)), possible)
@@ -453,8 +454,8 @@ class Trial:
         recipe = self.model.recipe
         demand(
             recipe.select_every is None or self.task.select_split != self.task.eval_split,
-            f"task {self.task.name} is evaluated on {self.task.eval_split!r}, so model {self.model.name} may not choose its checkpoint there; "
-            "declare select_every=None, which keeps the last step, or another select_split",
+            f"task {self.task.name} is evaluated on {self.task.eval_split!r}, so model {self.model.name} may not choose its step there; "
+            "declare select_every=None, which keeps the last one, or another select_split",
         )
         room = recipe.max_length - recipe.max_query_length - 4  # a window: question, context, and up to four special tokens
         demand(
