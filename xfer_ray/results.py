@@ -47,6 +47,10 @@ class Results:
         """A Parquet file: by trial, or `<task>.<target>` for examples."""
         return f"{self.sweep}/{kind}/{name}.parquet"
 
+    def rescored(self, metric: str, trial: str) -> str:
+        """The Parquet file of a metric computed later from a trial's predictions; the columns of scores."""
+        return f"{self.sweep}/rescored/{metric}/{trial}.parquet"
+
     def record(self, kind: Literal["failures", "running", "conflicts"], trial: str) -> str:
         """A JSON file about a trial."""
         return f"{self.sweep}/{kind}/{trial}.json"
@@ -192,19 +196,36 @@ def size_of(results: Results, trials: Collection[str]) -> int:
 
 def read_scores(results: Results, trials: Collection[str] | None = None) -> pd.DataFrame:
     """The scores of some trials, or of all committed ones, in the columns of `Score`; a damaged file is a DataError."""
+    return _read_all(results, [results.table("scores", trial) for trial in sorted(done(results) if trials is None else trials)])
+
+
+def read_rescored(results: Results, metric: str, trials: Collection[str]) -> pd.DataFrame:
+    """What `xfer-ray rescore` found for some trials by a metric, in the columns of `Score`.
+
+    A trial that was not rescored is a DataError that gives the command; one rescored where the metric has no value has no rows.
+    """
+    there = stems(results, f"rescored/{metric}", ".parquet")
+    missing = sorted(set(trials) - there)
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(set(trials))} trials have no {metric} yet, {missing[0]} among them; "
+            f"`xfer-ray rescore {results.url} --metric {metric}` computes it from their predictions"
+        )
+    return _read_all(results, [results.rescored(metric, trial) for trial in sorted(set(trials))])
+
+
+def _read_all(results: Results, paths: Sequence[str]) -> pd.DataFrame:
+    """The rows of scores tables, one file after the other."""
     import pyarrow as pa
 
-    wanted = sorted(done(results) if trials is None else trials)
-
-    def read(trial: str) -> pa.Table:
-        path = results.table("scores", trial)
+    def read(path: str) -> pa.Table:
         table = from_bytes(results.storage.read(path), path)
         if not table.schema.equals(scores_schema()):
             raise DataError(f"{path} does not have the columns of a scores table; `xfer-ray check` says more")
         return table
 
     with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(read, wanted))
+        tables = list(pool.map(read, paths))
     frame: pd.DataFrame = pa.concat_tables(tables or [scores_schema().empty_table()]).to_pandas()
     return frame
 

@@ -99,7 +99,7 @@ def _judged(trial: Trial, choice: Choice, items: Examples, answers: Sequence[str
             selection=choice.selection,
             example=example.id,
             prediction=given,
-            illegal=metrics.illegal(given, task.labels),
+            illegal=metrics.illegal(given, task.labels, example.second),
             scores={name: function(given, example.answers, choice.target.language) for name, function in functions.items()},
         )
 

@@ -8,9 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xfer_ray.errors import SetupError
 from xfer_ray.identity import digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
@@ -18,7 +22,7 @@ _PICKLED = "pytorch_model.bin"
 # What a tokenizer and a configuration of BERT's and XLM-R's kin are made of; a repository holds much else besides.
 _SMALL = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "sentencepiece.bpe.model",
+    "sentencepiece.bpe.model", "spiece.model",
 )  # fmt: skip
 
 
@@ -114,6 +118,16 @@ def made(folder: Path, write: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def demand_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Refuse a tokenizer with more pieces than the model has embeddings; fewer are common, for tables are rounded up."""
+    held = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > held:
+        raise SetupError(
+            f"the vocabulary in {folder} does not belong to its weights: "
+            f"the tokenizer has {len(tokenizer)} pieces and the model {held} embeddings"
+        )
 
 
 def _has_safetensors(folder: Path) -> bool:

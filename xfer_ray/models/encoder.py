@@ -16,6 +16,7 @@ from xfer_ray.contract import Context, FineTuned
 from xfer_ray.core import Examples, Recipe, Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, pairs, spans, training
+from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
 
 # What BERT's kin call their dropout probabilities: in the layers, in the attention, before the classifier.
@@ -29,7 +30,7 @@ def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Reci
     head = pairs if task.labels else spans
     with training.seeded(seed):
         model = with_head(folder, task, recipe).to(training.device())
-        _demand_vocabulary(model, tokenizer, folder)
+        demand_vocabulary(model, tokenizer, folder)
         run = training.Run(model, tokenizer, task, recipe, seed, context)
         return fine_tuned(run, head.lessons(run, train), head.predictor(run), select)
 
@@ -39,6 +40,8 @@ def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:
     transformers.logging.set_verbosity_error()  # its report of weights that are new or left out: told apart below
     transformers.logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.is_encoder_decoder:
+        raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, no encoder; the family of its model is 'text_to_text'")
     if task.labels:
         config.id2label = dict(enumerate(task.labels))
         config.label2id = {label: index for index, label in enumerate(task.labels)}
@@ -69,13 +72,4 @@ def _demand_positions(config: AutoConfig, max_length: int, folder: Path) -> None
     if max_length > config.max_position_embeddings - taken:
         raise DeclarationError(
             f"max_length {max_length} is more than the {config.max_position_embeddings - taken} positions of the checkpoint in {folder}"
-        )
-
-
-def _demand_vocabulary(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:  # noqa: ANN401
-    held = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > held:
-        raise SetupError(
-            f"the vocabulary in {folder} does not belong to its weights: "
-            f"the tokenizer has {len(tokenizer)} pieces and the model {held} embeddings"
         )

@@ -50,7 +50,39 @@ def encoded(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], max
     segments = "token_type_ids" in tokenizer.model_input_names
     key = hashlib.sha256(f"{tokenizer.backend_tokenizer.to_str()} {segments} {max_length} {items.fingerprint}".encode()).hexdigest()
     folder = made(cache / key[:32], lambda fresh: _write(fresh, _rows(tokenizer, items, max_length), segments))
+    return _read(folder)
+
+
+def _read(folder: Path) -> Tokens:
     return Tokens(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "seconds")))
+
+
+def encoded_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, cache: Path) -> tuple[Tokens, int]:
+    """The tokens of single texts with the tokenizer's own end, from the store or put there, and how many had to be cut."""
+    backend = tokenizer.backend_tokenizer.to_str()
+    digest = hashlib.sha256(f"{backend} text {max_length}".encode())
+    for text in texts:
+        digest.update(f"{len(text)} {text}".encode(errors="surrogatepass"))
+
+    def rows() -> Iterator[tuple[list[int], list[int]]]:
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer.from_str(backend)
+        copy.no_padding()
+        copy.enable_truncation(max_length)
+        for start in range(0, len(texts), CHUNK):
+            for encoding in copy.encode_batch_fast(list(texts[start : start + CHUNK])):
+                cut.append(bool(encoding.overflowing))
+                yield encoding.ids, []
+
+    cut: list[bool] = []
+
+    def write(fresh: Path) -> None:
+        _write(fresh, rows(), segments=False)
+        np.save(fresh / "cut.npy", np.array(sum(cut)))
+
+    folder = made(cache / digest.hexdigest()[:32], write)
+    return _read(folder), int(np.load(folder / "cut.npy"))
 
 
 def _rows(tokenizer: PreTrainedTokenizerFast, items: Examples, max_length: int) -> Iterator[tuple[list[int], list[int]]]:

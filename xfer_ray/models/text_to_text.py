@@ -1,0 +1,163 @@
+"""Fine-tune a text-to-text model: mT5, and any checkpoint built as T5 is (Raffel et al. 2020, Xue et al. 2021)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+
+from xfer_ray.contract import Context, FineTuned, Predict
+from xfer_ray.core import Example, Examples, Recipe, Task
+from xfer_ray.errors import DeclarationError, SetupError
+from xfer_ray.models import checkpoints, training, wording
+from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.checkpoints import demand_vocabulary
+from xfer_ray.models.fine_tuning import fine_tuned
+from xfer_ray.models.tokens import Tokens, encoded_texts
+from xfer_ray.models.training import Lessons, Run
+
+log = logging.getLogger(__name__)
+_IGNORED = -100  # a label that asks for nothing
+_LARGEST_BATCH = 256  # examples that are decoded side by side
+
+
+def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
+    """Train on the source; keep the last step, or with `select` the best one on the source's dev set."""
+    folder = checkpoints.loadable(context.checkpoint, context.revision, context.cache)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with training.seeded(seed):
+        model = loaded(folder, recipe).to(training.device())
+        demand_vocabulary(model, tokenizer, folder)
+        run = Run(model, tokenizer, task, recipe, seed, context)
+        return fine_tuned(run, lessons(run, train), predictor(run), select)
+
+
+def loaded(folder: Path, recipe: Recipe) -> PreTrainedModel:
+    """The checkpoint in fp32, with the recipe's dropout."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if not config.is_encoder_decoder:
+        raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, no encoder-decoder; the family of its model is 'encoder'")
+    if recipe.dropout is not None:
+        config.dropout_rate = recipe.dropout
+    model, info = AutoModelForSeq2SeqLM.from_pretrained(
+        folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise SetupError(f"the weights in {folder} are not those of its config.json: {len(absent)} are absent, such as {absent[0]}")
+    return model
+
+
+# ------------------------------------------------------------------------------ learning
+
+
+def lessons(run: Run, train: Examples) -> Lessons:
+    """Each example is a row; what is learned is every token of its answer, and each of them weighs the same."""
+    inputs = _encoded(run, [wording.question(run.task, example) for example in train], run.recipe.max_length, "inputs")
+    targets = _encoded(run, [wording.answer(run.task, example) for example in train], run.recipe.max_target_length, "targets")
+
+    def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
+        labels = torch.from_numpy(padded(targets, rows, _IGNORED).ids).to(model.device)
+        scores = model(input_ids=_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), labels=labels).logits
+        return nn.functional.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="sum")
+
+    return Lessons(inputs, run.tokenizer.pad_token_id, targets.lengths.astype(np.float64), loss)
+
+
+def _encoded(run: Run, texts: Sequence[str], max_length: int, what: str) -> Tokens:
+    tokens, cut = encoded_texts(run.tokenizer, texts, max_length, run.context.cache)
+    if cut:
+        log.warning("%d of %d %s are longer than %d tokens and were cut", cut, len(texts), what, max_length)
+    return tokens
+
+
+def _tensor(model: PreTrainedModel, array: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(array).to(model.device)
+
+
+# ------------------------------------------------------------------------------ answering
+
+
+def predictor(run: Run) -> Predict:
+    """The function that answers: what greedy decoding writes, or the likeliest label after one decoder step."""
+    labels = run.recipe.decoding == "labels"
+    first_tokens = _first_tokens(run) if labels else []
+
+    def predict(examples: Sequence[Example]) -> list[str]:
+        tokens = _encoded(run, [wording.question(run.task, example) for example in examples], run.recipe.max_length, "inputs")
+        if labels:
+            return [run.task.labels[index] for index in _likeliest(run, tokens, first_tokens)]
+        return wording.read(run.task, examples, written(run, tokens))
+
+    return predict
+
+
+def written(run: Run, tokens: Tokens) -> list[str]:
+    """What the model writes for each row by greedy decoding, special tokens left out; longest rows first."""
+    model, pad = run.model, run.tokenizer.pad_token_id
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=run.recipe.max_target_length,
+        decoder_start_token_id=model.config.decoder_start_token_id,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=pad,
+    )
+    texts = [""] * len(tokens)
+    model.eval()
+    with torch.inference_mode(), training.autocast(model, run.recipe):
+        for rows in _batches(run, tokens):
+            grid = padded(tokens, rows, pad)
+            ids = model.generate(_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), generation_config=config)
+            for row, text in zip(rows, run.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+                texts[row] = text
+    return texts
+
+
+def _likeliest(run: Run, tokens: Tokens, first_tokens: Sequence[int]) -> list[int]:
+    """The verbalizer whose first token is likeliest, by its index."""
+    model, best = run.model, np.zeros(len(tokens), dtype=np.int64)
+    start = model.config.decoder_start_token_id
+    model.eval()
+    with torch.inference_mode(), training.autocast(model, run.recipe):
+        for rows in _batches(run, tokens):
+            grid = padded(tokens, rows, run.tokenizer.pad_token_id)
+            scores = model(
+                input_ids=_tensor(model, grid.ids),
+                attention_mask=_tensor(model, grid.mask),
+                decoder_input_ids=torch.full((len(rows), 1), start, device=model.device),
+            ).logits[:, 0, list(first_tokens)]
+            best[rows] = scores.argmax(-1).cpu().numpy()
+    return [int(index) for index in best]
+
+
+def _batches(run: Run, tokens: Tokens) -> list[Rows]:
+    return [
+        rows[start : start + _LARGEST_BATCH]
+        for rows in by_length(tokens.lengths, training.budget(run.model))
+        for start in range(0, len(rows), _LARGEST_BATCH)
+    ]
+
+
+def _first_tokens(run: Run) -> list[int]:
+    """The first token of each verbalizer; they must differ, for one step sees no more."""
+    spelled = wording.verbalizers(run.task)
+    if not spelled:
+        raise DeclarationError(f"decoding='labels' chooses among labels, and task {run.task.name} has none; give decoding='greedy'")
+    first = [run.tokenizer(text).input_ids[0] for text in spelled]
+    for index, token in enumerate(first):
+        if token in first[:index]:
+            pair = f"{spelled[first.index(token)]!r} and {spelled[index]!r}"
+            raise DeclarationError(
+                f"decoding='labels' cannot tell {pair} apart: both begin with {run.tokenizer.convert_ids_to_tokens(token)!r}"
+            )
+    return first
