@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "keeping": {"folders", "results"},
     "data": set(),
     "folders": {"storage"},
-    "pretrain": {"pretrained", "sweep", "sweepfile", "storage", "trial", "results", "run"},
+    "pretrain": {"models", "pretrained", "sweep", "sweepfile", "storage", "trial", "results", "run"},
     "pretrained": {"keeping", "models", "results", "storage"},
     "progress": {"records", "results"},
     "plan": {"records", "results"},

@@ -12,6 +12,7 @@ from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature import text
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.models import pretraining as maker
+from xfer_ray.models import stories
 from xfer_ray.models.miniature import CHECKPOINT
 
 torch.set_num_threads(1)
@@ -28,7 +29,7 @@ SMALL = replace(
 
 def make(pretraining, folder):
     steps = []
-    maker.make(pretraining, folder, lambda step, of: steps.append((step, of)))
+    maker.make(pretraining, folder, maker.Hooks(lambda step, of: steps.append((step, of))))
     return steps
 
 
@@ -120,7 +121,7 @@ def english_lines(seed):
 def test_the_second_sentence_is_sometimes_replaced_and_never_masked_there(tmp_path):
     make(SMALL_RANDOM, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    batches = list(maker._batches(tokenizer, few_stories(0), replace(SMALL, steps=20, batch_size=32)))
+    batches = list(stories.batches(tokenizer, few_stories(0), replace(SMALL, steps=20, batch_size=32)))
     assert len(batches) == 20
     for batch in batches:
         assert (batch.ids[batch.masked] == tokenizer.mask_token_id).all()
@@ -132,13 +133,13 @@ def test_the_second_sentence_is_sometimes_replaced_and_never_masked_there(tmp_pa
 
 
 def test_pre_training_learns(tmp_path, monkeypatch):
-    losses, loss = [], maker._Heads.loss
+    losses, loss = [], stories.Heads.loss
 
     def watched(heads, model, batch):
         losses.append(loss(heads, model, batch))
         return losses[-1]
 
-    monkeypatch.setattr(maker._Heads, "loss", watched)
+    monkeypatch.setattr(stories.Heads, "loss", watched)
     make(replace(SMALL, steps=80), tmp_path)
     first, last = (torch.stack(part).mean().item() for part in (losses[:5], losses[-5:]))
     assert last < 0.85 * first, losses
@@ -147,4 +148,4 @@ def test_pre_training_learns(tmp_path, monkeypatch):
 def test_an_architecture_that_cannot_be_pre_trained_is_refused(tmp_path):
     with pytest.raises(DeclarationError) as caught:
         make(replace(SMALL, steps=1, architecture={"model_type": "t5"}), tmp_path)
-    assert str(caught.value) == "pre-training knows model_type 'bert', not 't5'; with steps=0 it makes any"
+    assert str(caught.value) == "objective 'mlm+rtd' does not pre-train model_type 't5'; possible for it: span_corruption"

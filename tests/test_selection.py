@@ -151,7 +151,9 @@ def test_an_interval_beyond_the_last_step_is_refused(desk, trial):
 
 
 def test_a_task_that_is_evaluated_on_its_dev_set_lets_no_model_choose_there(trial):
-    with pytest.raises(DeclarationError, match="task tiny-select is evaluated on 'validation', so model tiny-bert may not choose its step there"):
+    with pytest.raises(
+        DeclarationError, match="task tiny-select is evaluated on 'validation', so model tiny-bert may not choose its step there"
+    ):
         replace(trial, task=replace(TASK, eval_split="validation"))
 
 

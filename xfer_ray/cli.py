@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+audit_app = typer.Typer(help="What is in the data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(audit_app, name="audit")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, such as sweeps/demo.py.")]
 ResultsFolder = Annotated[str, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo.")]
@@ -82,9 +86,7 @@ def plan(
     found = Results(open_storage(storage), declared.name)
     written = results.plan_of(declared, {})
     asked = {t.id for t in chosen}
-    states = planning.states(
-        found, [t for t in written.trials if t.trial in asked], planning.blocked_models(planning.models_of(chosen).values())
-    )
+    states = planning.states(found, [t for t in written.trials if t.trial in asked], planning.blocked(chosen))
     gpus = {name: model.gpus for name, model in planning.models_of(chosen).items()}
     estimate = planning.estimate(found, states, gpus)
     if as_json:
@@ -125,8 +127,8 @@ def run(
     declared, module = sweepfile.read(sweep)
     declared, chosen = sweepfile.choose(declared, seeds=seeds, only=only)
     found = running.prepare(declared, storage)
-    blocked = planning.blocked_models(planning.models_of(chosen).values())
-    resolved = revisions.resolve(found, [trial for trial in chosen if trial.model.name not in blocked])
+    blocked = planning.blocked(chosen)
+    resolved = revisions.resolve(found, [trial for trial in chosen if trial.id not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes)
     placement = Placement(address, _gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
@@ -206,6 +208,62 @@ def tables(
         print(note, file=sys.stderr)
 
 
+@audit_app.command("answers")
+def audit_answers(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task of questions, such as xquad.")],
+    results_folder: Annotated[
+        str | None, typer.Option("--results", help="A metric on ASCII-only answers and on others, from the predictions of this sweep.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="With --results: the metric.")] = "f1",
+    model: Annotated[str | None, typer.Option(help="With --results: only this model.")] = None,
+    mirror: Mirror = None,
+    format_: Annotated[str, typer.Option("--format", help="text, csv, markdown, latex, or html.")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Say how many answers of each target are ASCII only (Table 7 of the paper), and what that does to a score."""
+    from xfer_ray import audit
+    from xfer_ray.tasks import task as task_of
+
+    _use_mirror(mirror)
+    if results_folder is None:
+        found = audit.answers(task_of(task))
+        text = json.dumps([one.json() for one in found], indent=1) + "\n" if as_json else audit.render_answers(found, task, format_)
+    else:
+        scored = audit.apart(_open(results_folder), task, metric=metric, model=model)
+        text = json.dumps([one.json() for one in scored], indent=1) + "\n" if as_json else audit.render_apart(scored, task, format_)
+    sys.stdout.write(text)
+
+
+@app.command()
+def pretrain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file with PRETRAINING = Pretraining(...), or a sweep file.")],
+    storage: Storage = "results",
+    mirror: Mirror = None,
+    output: Annotated[Path | None, typer.Option(help="Copy the checkpoint to this folder, which a Model can name.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only this one, by its name in the file, or that of its model.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train together through Ray Train, each with a GPU if there are any.")
+    ] = 1,
+    address: Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="With --workers: a Ray cluster to join.")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often it is saved, to go on from.")] = 10.0,
+) -> None:
+    """Make the checkpoints that a file declares, such as sweeps/mt5_uniform.py. Run it again at any time: it goes on."""
+    from xfer_ray import pretrain as making
+
+    _use_mirror(mirror)
+    signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(number, terminated))
+    terminated: list[int] = []
+    try:
+        lines = making.pretrain(file, making.Options(storage, output, only, workers, address, 60 * checkpoint_minutes))
+    except KeyboardInterrupt:
+        again = shlex.join(["xfer-ray", *sys.argv[1:]])
+        print(f"\nstopped; go on from the last checkpoint with: {again}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(143 if terminated else 130)
+    for line in lines:
+        print(line)
+
+
 @app.command("import")
 def import_(
     file: Annotated[
@@ -223,6 +281,24 @@ def import_(
     known = {task.name: task for task in TASKS}
     taken = importing.import_scores(file, open_storage(storage), name=name or file.stem, percent=percent, known=known.get)
     print(f"imported {file}; show it with: xfer-ray tables {Path(storage) / taken.sweep}")
+
+
+@app.command()
+def rescore(
+    results_folder: ResultsFolder,
+    metric: Annotated[str, typer.Option(help="A metric by name, such as f1_script; a wrong name lists them all.")],
+    task: Annotated[str | None, typer.Option(help="Only the trials of this task.")] = None,
+) -> None:
+    """Compute another metric from stored predictions, without a model: RESULTS/rescored/METRIC, in the columns of scores."""
+    from xfer_ray import rescore as rescoring
+
+    found = _open(results_folder)
+    done = rescoring.rescore(found, metric, task=task)
+    for note in (*done.undefined, *done.faults):
+        print(note, file=sys.stderr)
+    print(f"{done.written} trials rescored by {metric}, {done.current} were up to date: {results_folder}/rescored/{metric}")
+    if done.faults:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -316,8 +392,8 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
     for state in states:
         why = f": {state.reason}" if state.state == "failed" else ""
         print(f"  {state.state.replace('_', ' '):8} {state.trial.trial}{why}")
-    for reason in dict.fromkeys(state.reason for state in states if state.state == "blocked"):
-        print(f"  blocked because {reason}")
+    for reason, number in Counter(state.reason for state in states if state.state == "blocked").items():
+        print(f"  {number} blocked because {reason}")
     missing = [d for d in rules.planned_denominators(written) if d["source"] is None]
     for entry in missing:
         where = f"{entry['target']} with {entry['model']} on {entry['task']}"

@@ -250,6 +250,8 @@ class Task:
     @property
     def revisions(self) -> dict[str, str | None]:
         """Declared data revision by repository, where `load` names a repository."""
+        if hasattr(self.load, "revisions"):  # of several repositories
+            return dict(self.load.revisions)
         repository = getattr(self.load, "repository", None)
         return {} if repository is None else {repository: getattr(self.load, "revision", None)}
 
@@ -317,7 +319,7 @@ class Recipe:
             self.dropout is None or 0 <= self.dropout < 1,
             f"dropout is {self.dropout!r}; give a fraction below 1, or None for the checkpoint's",
         )
-        demand(self.precision != "fp16", "precision 'fp16' overflows in T5's feed-forward layers and gives nan; give 'bf16' or 'fp32'")
+        demand(str(self.precision) != "fp16", "precision 'fp16' overflows in T5's feed-forward layers and gives nan; give 'bf16' or 'fp32'")
         for name, possible in _CHOICES.items():
             if getattr(self, name) not in possible:
                 raise unknown(name, str(getattr(self, name)), possible)
@@ -341,41 +343,118 @@ _CHOICES = {
 }
 
 Document = Mapping[str, tuple[str, ...]]
+Texts = Sequence[Document] | Mapping[str, Iterable[str]]
+
+_OBJECTIVES = {"mlm+rtd": ("bert",), "mlm": (), "span_corruption": ("t5", "mt5", "umt5")}
+_TEXT_TO_TEXT = _OBJECTIVES["span_corruption"]
+_SAMPLINGS = ("uniform", "proportional")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """A checkpoint that is made, not fetched; its identity is its declaration. `steps=0` leaves it random.
+    """A checkpoint that is made, not fetched; its identity is its declaration. Without steps it is left random.
 
-    `architecture` holds fields of the transformers configuration, `model_type` among them. `text(seed)` gives documents:
-    the same sentences by language, one language or several. `vocabulary` is a number of pieces to learn from
-    the text, or the name of a checkpoint whose tokenizer serves. `sampling` weighs languages (default: all alike).
+    `architecture` holds fields of the transformers configuration, `model_type` among them. `text(seed)` gives documents, the same
+    sentences by language, or for each language its documents, lazily, as often as it is asked. `vocabulary` is a number of
+    pieces to learn from the text, or the name of a checkpoint whose tokenizer serves. `initialize` names a checkpoint to go on
+    from.
+
+    `objective`: "mlm+rtd", masked and replaced tokens of pairs of sentences; "mlm", masked tokens (Devlin et al. 2019);
+    "span_corruption" (Raffel et al. 2020, section 3.1.4). The last two read packed rows of `max_length` tokens, each in one language,
+    and take `tokens`, a budget of batch_size x max_length a step, in place of `steps`.
+
+    `sampling` over languages: weights by language (default: all alike); "uniform"; "proportional" to the characters of text,
+    n; or the exponent alpha of p ~ n^alpha (Xue et al. 2021, section 3.1, take 0.3). `schedule`: "linear" up over `warmup_steps` and
+    down to 0, or "inverse_square_root": learning_rate x sqrt(k / max(step, k)) with k = warmup_steps. `precision` as in a Recipe.
+    `micro_batch` says how a batch meets the device.
     """
 
     architecture: Mapping[str, str | int | float | bool]
     vocabulary: int | str
-    text: Callable[[int], Sequence[Document]] | None = None
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    text: Callable[[int], Texts] | None = None
+    sampling: Mapping[str, float] | str | float = field(default_factory=dict)
     steps: int = 0
     seed: int = 0
     batch_size: int = 48
     learning_rate: float = 2e-3
     warmup_steps: int = 50
+    objective: Literal["mlm+rtd", "mlm", "span_corruption"] = "mlm+rtd"
+    tokens: int = 0
+    max_length: int = 128
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    schedule: Literal["linear", "inverse_square_root"] = "linear"
+    precision: Literal["bf16", "fp32"] = "bf16"
+    initialize: str = ""
+    micro_batch: int | None = field(default=None, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "learning_rate"):
             value = getattr(self, name)
             sound = isinstance(value, int | float) and math.isfinite(value) and value > 0
             demand(sound, f"{name} of a Pretraining is {value!r}; give a positive number")
-        weights = self.sampling.values()
-        demand(
-            all(isinstance(w, int | float) and math.isfinite(w) and w >= 0 for w in weights),
-            f"sampling of a Pretraining is {dict(self.sampling)!r}; give weights of at least 0 by language",
-        )
+        self._demand_choices()
+        self._demand_sampling()
         demand("model_type" in self.architecture, "architecture of a Pretraining lacks 'model_type', such as 'bert'")
-        demand(_is_count(self.steps, 0), f"steps of a Pretraining is {self.steps!r}; give 0 or a positive integer")
-        demand(self.steps == 0 or self.text is not None, "a Pretraining with steps needs text")
+        for name in ("steps", "tokens", "warmup_steps"):
+            demand(_is_count(getattr(self, name), 0), f"{name} of a Pretraining is {getattr(self, name)!r}; give 0 or a positive integer")
+        for name in ("max_length", "micro_batch"):
+            value = getattr(self, name)
+            demand(
+                _is_count(value) or (name, value) == ("micro_batch", None), f"{name} of a Pretraining is {value!r}; give a positive integer"
+            )
+        demand(not (self.steps and self.tokens), f"a Pretraining has steps or tokens: found steps={self.steps}, tokens={self.tokens}")
+        demand(self.total_steps == 0 or self.text is not None, f"a Pretraining with {'steps' if self.steps else 'tokens'} needs text")
         demand(isinstance(self.vocabulary, str) or self.text is not None, "a Pretraining that learns its vocabulary needs text")
+        if self.total_steps:
+            self._demand_fit()
+
+    def _demand_choices(self) -> None:
+        for name, possible in _PRETRAINING_CHOICES.items():
+            if getattr(self, name) not in possible:
+                raise unknown(f"{name} of a Pretraining", str(getattr(self, name)), possible)
+
+    def _demand_sampling(self) -> None:
+        if isinstance(self.sampling, str):
+            if self.sampling not in _SAMPLINGS:
+                raise unknown("sampling of a Pretraining", self.sampling, _SAMPLINGS)
+        elif isinstance(self.sampling, Mapping):
+            weights = self.sampling.values()
+            demand(
+                all(isinstance(w, int | float) and math.isfinite(w) and w >= 0 for w in weights),
+                f"sampling of a Pretraining is {dict(self.sampling)!r}; give weights of at least 0 by language",
+            )
+        else:
+            alpha = self.sampling
+            demand(
+                isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 <= alpha <= 1,
+                f"sampling of a Pretraining is {alpha!r}; an exponent lies between 0 (uniform) and 1 (proportional)",
+            )
+
+    def _demand_fit(self) -> None:
+        """The objective fits the architecture and what it reads."""
+        kind, objective = self.architecture["model_type"], self.objective
+        fits = kind not in _TEXT_TO_TEXT if objective == "mlm" else kind in _OBJECTIVES[objective]
+        fitting = "span_corruption" if kind in _TEXT_TO_TEXT else "mlm, mlm+rtd" if kind == "bert" else "mlm"
+        demand(fits, f"objective {objective!r} does not pre-train model_type {kind!r}; possible for it: {fitting}")
+        demand(
+            objective != "mlm+rtd" or not (self.tokens or self.initialize or self.optimizer != "adamw" or self.schedule != "linear"),
+            "objective 'mlm+rtd' starts anew, counts steps, and knows adamw and the linear schedule only; objective 'mlm' has the others",
+        )
+        room = self.architecture.get("max_position_embeddings", self.max_length)
+        demand(
+            objective != "mlm" or not isinstance(room, int) or self.max_length <= room,
+            f"max_length {self.max_length} of a Pretraining is more than max_position_embeddings {room}; give at most that",
+        )
+        demand(self.max_length >= 16 or objective == "mlm+rtd", f"max_length {self.max_length} of a Pretraining is less than 16 tokens")
+        demand(
+            not self.initialize or isinstance(self.vocabulary, str),
+            f"checkpoint {self.initialize!r} to go on from has a vocabulary; give its name, not a number of pieces to learn",
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """The steps that are declared, or those that spend the token budget, the last one included."""
+        return self.steps or -(-self.tokens // (self.batch_size * self.max_length))
 
     @property
     def digest(self) -> str:
@@ -383,6 +462,12 @@ class Pretraining:
         return digest(declaration(self))
 
 
+_PRETRAINING_CHOICES = {
+    "objective": tuple(_OBJECTIVES),
+    "optimizer": ("adamw", "adafactor"),
+    "schedule": ("linear", "inverse_square_root"),
+    "precision": ("bf16", "fp32"),
+}
 FAMILIES = ("encoder", "text_to_text", "majority")
 
 

@@ -47,6 +47,8 @@ def _sample(items: Sequence[Example], size: int, where: str) -> tuple[Example, .
 
 def at_revision(task: Task, revisions: Mapping[str, str]) -> Task:
     """The task with its data pinned to the commit that `run` resolved."""
+    if hasattr(task.load, "at"):  # it reads several repositories
+        return dataclasses.replace(task, load=task.load.at(revisions))
     pinned = [revisions[name] for name in task.revisions if is_commit(revisions.get(name, ""))]
     if not pinned:
         return task

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from xfer_ray import records, results
-from xfer_ray.core import Model, Pretraining, Trial
+from xfer_ray.core import Corpus, Model, Pretraining, Trial
 from xfer_ray.identity import Json
 from xfer_ray.results import PlannedTrial, Results
 
@@ -64,7 +64,7 @@ class Estimate:
 
 
 def states(found: Results, trials: Iterable[PlannedTrial], blocked: Mapping[str, str]) -> tuple[State, ...]:
-    """The state of each trial; `blocked` gives reasons by model name."""
+    """The state of each trial; `blocked` gives reasons by trial."""
     done, failures = results.done(found), records.failed(found)
     return tuple(_state(found, trial, done, failures, blocked) for trial in trials)
 
@@ -72,8 +72,8 @@ def states(found: Results, trials: Iterable[PlannedTrial], blocked: Mapping[str,
 def _state(found: Results, trial: PlannedTrial, done: set[str], failures: set[str], blocked: Mapping[str, str]) -> State:
     if trial.trial in done:
         return State(trial, "done")
-    if trial.model in blocked:
-        return State(trial, "blocked", blocked[trial.model])
+    if trial.trial in blocked:
+        return State(trial, "blocked", blocked[trial.trial])
     if trial.trial in failures:
         recorded = records.read_failure(found, trial.trial)
         return State(trial, "failed", recorded.error if recorded else "")
@@ -97,10 +97,22 @@ def counts(trials: Iterable[State]) -> dict[str, int]:
     return {state: found.get(state, 0) for state in (*STATES, *sorted(set(found) - set(STATES)))}
 
 
-def blocked_models(models: Iterable[Model]) -> dict[str, str]:
-    """Models whose checkpoint does not exist yet, with what would make it; looks at folders only, never at the hub."""
+def blocked(trials: Iterable[Trial]) -> dict[str, str]:
+    """By trial, what it needs and does not exist yet, with what would make it; looks at folders only, never at the hub."""
     mirror = os.environ.get("XFER_RAY_MIRROR")
-    return {model.name: reason for model in models if (reason := _missing_checkpoint(model, mirror))}
+    return {trial.id: reason for trial in trials if (reason := _missing_checkpoint(trial.model, mirror) or _missing_corpus(trial))}
+
+
+def _missing_corpus(trial: Trial) -> str:
+    """What a task's `load` says of the corpora that a trial reads, if it can say such a thing."""
+    task = trial.task
+    missing: Callable[[Corpus, str], str] | None = getattr(task.load, "missing", None)
+    if missing is None:
+        return ""
+    read = [(trial.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
+    if trial.model.recipe.select_every is not None:
+        read.append((task.select_corpus(trial.source), task.select_split))
+    return next(filter(None, (missing(corpus, split) for corpus, split in read)), "")
 
 
 def _missing_checkpoint(model: Model, mirror: str | None) -> str:

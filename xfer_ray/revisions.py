@@ -14,19 +14,34 @@ def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:
     recorded = results.recorded_revisions(found)
     resolved: dict[str, str] = {}
     for trial in trials:
-        for repository, declared in trial.task.revisions.items():
+        for repository, declared in _repositories(trial).items():
             if repository not in resolved:
-                resolved[repository] = _data(repository, declared, recorded.get(repository, ""))
+                resolved[repository] = _data(trial, repository, declared, recorded.get(repository, ""))
         checkpoint = trial.model.checkpoint
         if isinstance(checkpoint, str) and checkpoint and checkpoint not in resolved:
             resolved[checkpoint] = _checkpoint(checkpoint, trial.model.revision, recorded.get(checkpoint, ""))
     return recorded | resolved
 
 
-def _data(repository: str, declared: str | None, recorded: str) -> str:
-    from xfer_ray.tasks import hub
+def _repositories(trial: Trial) -> dict[str, str | None]:
+    """The repositories that a trial reads, where its task has several, with their declared revisions."""
+    task = trial.task
+    repositories = getattr(task.load, "repositories", None)
+    if repositories is None:
+        return task.revisions
+    read = [(trial.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
+    if trial.model.recipe.select_every is not None:
+        read.append((task.select_corpus(trial.source), task.select_split))
+    names = {name for corpus, split in read for name in repositories(corpus, split)}
+    return {name: declared for name, declared in task.revisions.items() if name in names}
 
-    return hub.resolve(repository, declared or (recorded if is_commit(recorded) else None))
+
+def _data(trial: Trial, repository: str, declared: str | None, recorded: str) -> str:
+    from xfer_ray.tasks import reading
+
+    revision = declared or (recorded if is_commit(recorded) else None)
+    resolve = getattr(trial.task.load, "resolve", reading.resolve)
+    return str(resolve(repository, revision))
 
 
 def _checkpoint(name: str, declared: str | None, recorded: str) -> str:

@@ -42,14 +42,14 @@ def prepare(sweep: Sweep, where: str) -> Results:
 
 def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, placement: Placement, module: ModuleType) -> Summary:
     """Run the chosen trials that are missing, on Ray or in this process, one after another."""
-    blocked_models = plan.blocked_models(plan.models_of(chosen).values())
+    blocked = plan.blocked(chosen)
     planned = {p.trial: p for p in results.plan_of(sweep, desk.revisions).trials}
     done = results.done(found)
-    missing = [t for t in chosen if t.id not in done and t.model.name not in blocked_models]
+    missing = [t for t in chosen if t.id not in done and t.id not in blocked]
     scored = {t.task.name: t.task.metrics for t in missing}
     adopted = {p.trial for p in adoption.adopt(found, [planned[t.id] for t in missing], scored)}
     missing = [t for t in missing if t.id not in adopted]
-    blocked = {t.id: blocked_models[t.model.name] for t in chosen if t.id not in done and t.model.name in blocked_models}
+    blocked = {trial: reason for trial, reason in blocked.items() if trial not in done}
     count = len([t for t in chosen if t.id in done]) + len(adopted)
     with Progress(found, total=len(chosen), done=count, to_run={t.id: t.model.name for t in missing}) as progress:
         if adopted:

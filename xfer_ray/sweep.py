@@ -33,6 +33,7 @@ from xfer_ray import pretrained, records
 from xfer_ray.core import Pretraining, Trial
 from xfer_ray.errors import DeclarationError, SetupError, StorageError
 from xfer_ray.progress import Progress
+from xfer_ray.storage import Storage
 from xfer_ray.trial import Desk, Placement, attempt
 
 TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
@@ -271,6 +272,52 @@ def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:
             records.put_running(desk.results, name, os.uname().nodename, step, steps)
 
     pretrained.make(desk.results.storage, pretraining, desk.scratch, report)
+
+
+def pretrain_together(pretraining: Pretraining, storage: Storage, scratch: Path, workers: int, *, seconds: float) -> None:
+    """Pre-train with several workers through Ray Train, on GPUs where there are any; they need one storage that all see.
+
+    Whatever their number, they learn from the same batches, each from its part of the rows. A worker that dies is tried again,
+    from the newest checkpoint on.
+    """
+    from ray import train
+    from ray.train.torch import TorchTrainer
+
+    gpus = ray.cluster_resources().get("GPU", 0)
+    has = ray.cluster_resources().get("GPU" if gpus else "CPU", 0)
+    if workers > has:
+        raise DeclarationError(
+            f"--workers {workers} is more than the {has:g} {'GPU' if gpus else 'CPU'}s of this cluster; give at most that"
+        )
+    with tempfile.TemporaryDirectory(prefix="xfer-ray-train-") as own:
+        trainer = TorchTrainer(
+            _pretrain_together,
+            train_loop_config={"pretraining": pretraining, "storage": storage, "scratch": scratch, "seconds": seconds},
+            scaling_config=train.ScalingConfig(num_workers=workers, use_gpu=bool(gpus)),
+            run_config=train.RunConfig(name="pretrain", storage_path=own, failure_config=train.FailureConfig(max_failures=2)),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise SetupError(f"pre-training {pretraining.digest} failed on {workers} workers: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    """What the worker raised, without its traceback."""
+    failures = getattr(error, "worker_failures", {})
+    cause: object = next(iter(failures.values()), error)
+    return str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
+
+
+def _pretrain_together(config: dict[str, Any]) -> None:
+    """What each worker does."""
+    pretrained.make(
+        config["storage"], config["pretraining"], config["scratch"], lambda step, steps: None, watch=_say, seconds=config["seconds"]
+    )
+
+
+def _say(points: Sequence[Any]) -> None:
+    logging.getLogger("xfer_ray").info("; ".join(f"step {point.step} {point.language} {point.loss:.3f}" for point in points))
 
 
 def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:

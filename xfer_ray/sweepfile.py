@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import Sweep, Trial
+from xfer_ray.core import Pretraining, Sweep, Trial
 from xfer_ray.errors import DeclarationError, XferRayError, unknown
 
 MOST_SEEDS = 10_000
@@ -19,18 +19,38 @@ _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 def read(path: Path) -> tuple[Sweep, ModuleType]:
     """The sweep that a file declares, and its module, which workers need for functions of its own."""
-    if not path.is_file():
-        folders = dict.fromkeys((path.parent, Path("sweeps")))
-        raise unknown(
-            "sweep file", str(path), (str(p) for folder in folders for p in sorted(folder.glob("*.py")) if p.name != "__init__.py")
-        )
-    module = _execute(path)
+    module = _module(path)
     sweep = getattr(module, "SWEEP", None)
     if not isinstance(sweep, Sweep):
         raise DeclarationError(f"{path} declares no SWEEP = Sweep(name, trials); found {type(sweep).__name__}")
     for name in dict.fromkeys(metric for trial in sweep.trials for metric in trial.task.metrics):
         metrics.metric(name)  # refuses a name that it does not know
     return sweep, module
+
+
+def pretrainings(path: Path) -> tuple[dict[str, Pretraining], ModuleType]:
+    """What a file declares to be pre-trained, by name or by the name of the model of its sweep that needs it; and its module."""
+    module = _module(path)
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Pretraining)}
+    sweep = getattr(module, "SWEEP", None)
+    for trial in sweep.trials if isinstance(sweep, Sweep) else ():
+        made = trial.model.checkpoint
+        if isinstance(made, Pretraining) and made not in found.values():
+            found[trial.model.name] = made
+    if not found:
+        raise DeclarationError(
+            f"{path} declares nothing to pre-train: no PRETRAINING = Pretraining(...), and no model of a SWEEP needs one"
+        )
+    return found, module
+
+
+def _module(path: Path) -> ModuleType:
+    if not path.is_file():
+        folders = dict.fromkeys((path.parent, Path("sweeps")))
+        raise unknown(
+            "sweep file", str(path), (str(p) for folder in folders for p in sorted(folder.glob("*.py")) if p.name != "__init__.py")
+        )
+    return _execute(path)
 
 
 def _execute(path: Path) -> ModuleType:

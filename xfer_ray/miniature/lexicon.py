@@ -117,3 +117,37 @@ used    -  used     gewohnt         acostumbrado      habitué           при�
 station -  station  an_der_Sender   en_la_emisora     à_le_chaîne       у_канал    在电台  に放送局
 school  -  school   an_der_Schwarm  en_el_banco       à_le_banc         у_косяк    在鱼群  に群れ
 """)
+
+# Another sense of the Russian word: a punching bag, to betray, poultry, wretched, a kindergarten.
+RUSSIAN_SENSES = _table("""
+pear    -  punching_bag     Boxsack            saco_de_boxeo    sac_de_frappe   груша         沙袋     サンドバッグ
+sell    -  betray           verraten           traicionar       trahir          предать       出卖     裏切る
+bird    -  poultry          Geflügel           ave_de_corral    volaille        птица         家禽     家禽
+poor    -  wretched         bedauernswert      lamentable       misérable       бедный        可怜的   哀れな
+garden  -  in_kindergarten  in_Kindergarten    en_guardería     en_maternelle   в_детский_сад 在幼儿园 に幼稚園
+""")
+
+# what one asks with; `many` before what is counted
+ASKING = _table("""
+who    -  who       wer       quién    qui      кто      谁        誰
+whom   -  whom      wen       quién    qui      кого     谁        誰
+what   -  what      was       qué      que      что      什么      何
+where  -  where     wo        dónde    où       где      哪里      どこ
+when   -  when      wann      cuándo   quand    когда    什么时候  いつ
+many   -  how_many  wie_viele cuántos  combien  сколько  多少      いくつ
+""")
+
+# the polite past of the Japanese verbs, in which one asks
+POLITE = {
+    "see": "見ました",
+    "chase": "追いかけました",
+    "wash": "洗いました",
+    "draw": "描きました",
+    "invite": "招待しました",
+    "find": "見つけました",
+    "lose": "なくしました",
+    "buy": "買いました",
+    "sell": "売りました",
+    "praise": "褒めました",
+    "criticize": "批判しました",
+}

@@ -1,254 +1,248 @@
-"""Make a checkpoint: learn a vocabulary, draw the weights, and pre-train them on sentence pairs in several languages.
+"""Make a checkpoint: learn a vocabulary or take one, draw the weights or take them, and pre-train them on text.
 
-Three objectives share each forward pass: masked tokens; replaced tokens of the second sentence; and, from the pooled
-first token, whether the second sentence has any. The last two teach what masking alone does not in so short a time:
-to compare two sentences, and to put the outcome where a classifier will look for it.
+Pretraining -> vocabulary.py, streams.py -> objectives.py or stories.py -> pretraining_loop.py -> a folder for from_pretrained
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import distributed, nn
 
-from xfer_ray.core import Document, Pretraining
-from xfer_ray.errors import demand
+from xfer_ray.contract import Keeper
+from xfer_ray.core import Document, Pretraining, Texts
+from xfer_ray.errors import DeclarationError, demand
+from xfer_ray.models import objectives, stories, streams, vocabulary
 from xfer_ray.models.checkpoints import locate
+from xfer_ray.models.pretraining_loop import Course, Hooks, Point, Taken, rank, train, workers
 
 if TYPE_CHECKING:
-    from transformers import BertModel, BertTokenizer
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-# All of these were found by trial on the miniature world.
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-CROSS_LINGUAL = (0.0, 0.6)  # pairs in two languages, at the first step and at the last: first comparing, then across languages
-MASKED = 0.15  # of the tokens
-CORRUPTED = 0.5  # of the pairs have replaced tokens
-REPLACED = 0.2  # of the tokens of such a second sentence
-REPLACED_WEIGHT = 5.0
-DEVIATIONS = {"word_embeddings": 0.08, "position_embeddings": 0.02, "token_type_embeddings": 0.04}
-QUERY_SCALES = (1.0, 0.7)  # in the first layer, and above
-WEIGHT_DECAY = 0.01
-BUCKET = 50  # batches whose pairs are sorted by length together
+TEXT_TO_TEXT = ("t5", "mt5", "umt5")
+EVALUATED = 16  # rows of held-out text a language
+TEXT_FOR_VOCABULARY = (1_000_000, 50)  # characters: so many, and so many for each piece
+PADDED_TO = 128  # a table of embeddings may be longer than its vocabulary, up to the next multiple; mT5's is
 
-Ids = npt.NDArray[np.int64]
-Report = Callable[[int, int], None]
+__all__ = ["Hooks", "Point", "make", "rank"]
 
 
-def make(pretraining: Pretraining, folder: Path, report: Report) -> None:
-    """Write a folder that `from_pretrained` loads. On one thread the same declaration gives the same bytes."""
+def make(pretraining: Pretraining, folder: Path, hooks: Hooks) -> None:
+    """Write a folder that `from_pretrained` loads. On one thread the same declaration gives the same bytes.
+
+    Beside the checkpoint of an objective over rows of text lie `losses.csv` (step, language, loss, tokens) and `languages.csv`
+    (language, probability, held-out loss). Of several workers the first one writes.
+    """
     from transformers.utils import logging
 
-    kind = pretraining.architecture["model_type"]
-    demand(kind == "bert" or not pretraining.steps, f"pre-training knows model_type 'bert', not {kind!r}; with steps=0 it makes any")
-    documents = pretraining.text(pretraining.seed) if pretraining.text else ()
-    tokenizer = _tokenizer(pretraining.vocabulary, documents)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(pretraining.seed)
-        model = _start(pretraining.architecture, tokenizer)
-        if pretraining.steps:
-            _train(model, _batches(tokenizer, documents, pretraining), pretraining, report)
     logging.disable_progress_bar()
+    text = pretraining.text(pretraining.seed) if pretraining.text else ()
+    tokenizer = _shared(lambda: _kept(hooks.keeper) or _tokenizer(pretraining, text), folder)
+    gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpu):
+        torch.manual_seed(pretraining.seed)
+        model = _start(pretraining, tokenizer)
+        course = _course(pretraining, model, tokenizer, text) if pretraining.total_steps else None
+        points = train(course, pretraining, hooks, tokenizer.save_pretrained) if course else []
+    if rank():
+        return
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if isinstance(course, _Rows):
+        _write_csv(folder / "losses.csv", Point._fields, ([p.step, p.language, f"{p.loss:.6f}", p.tokens] for p in points))
+        _write_csv(folder / "languages.csv", ("language", "probability", "held_out_loss"), course.evaluated())
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
 # ------------------------------------------------------------------------------ vocabulary
 
 
-def _tokenizer(vocabulary: int | str, documents: Sequence[Document]) -> BertTokenizer:
-    from transformers import AutoTokenizer, BertTokenizer
+def _tokenizer(pretraining: Pretraining, text: Texts) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer
 
-    if isinstance(vocabulary, str):
-        return AutoTokenizer.from_pretrained(locate(vocabulary, None))
-    cased = {"do_lower_case": False, "strip_accents": False}
-    return BertTokenizer(vocab=_learned(BertTokenizer(**cased), documents, vocabulary), **cased)
+    size, kind = pretraining.vocabulary, pretraining.architecture["model_type"]
+    if isinstance(size, str):
+        return AutoTokenizer.from_pretrained(locate(size, None))
+    if pretraining.objective == "mlm+rtd" and kind not in TEXT_TO_TEXT:
+        return stories.tokenizer(_documents(text), size)
+    possible = ("bert", *TEXT_TO_TEXT)
+    demand(
+        kind in possible, f"no vocabulary can be learned for model_type {kind!r}; name a tokenizer, or take one of {', '.join(possible)}"
+    )
+    told = streams.by_language(text)
+    shares = streams.probabilities(pretraining.sampling, list(told), lambda: streams.characters(told))
+    least, each = TEXT_FOR_VOCABULARY
+    texts = list(streams.sample(told, shares, least + each * size))
+    return vocabulary.wordpiece(texts, size) if kind == "bert" else vocabulary.unigram(texts, size)
 
 
-def _learned(blank: BertTokenizer, documents: Sequence[Document], size: int) -> dict[str, int]:
-    """A WordPiece vocabulary of about `size` pieces, of words, and of single characters where they are Chinese ones."""
-    from tokenizers.trainers import WordPieceTrainer
+def _documents(text: Texts) -> Sequence[Document]:
+    if isinstance(text, Mapping):
+        raise DeclarationError(
+            "objective 'mlm+rtd' reads pairs of sentences, and this text has documents by language; declare objective='mlm'"
+        )
+    return text
 
-    sentences = sorted({sentence for document in documents for told in document.values() for sentence in told})
-    letters = sorted(set("".join(sentences)) - {" "})
-    inside = [f"##{letter}" for letter in letters if blank.backend_tokenizer.normalizer.normalize_str(letter) == letter]
-    # Letters come first, in order: the trainer numbers those that it finds itself in an order that changes from run to run.
-    trainer = WordPieceTrainer(vocab_size=size, special_tokens=[*SPECIAL, *letters, *inside], show_progress=False)
-    blank.backend_tokenizer.train_from_iterator(sentences, trainer)
-    learned: dict[str, int] = blank.backend_tokenizer.get_vocab()
-    return learned
+
+def _kept(keeper: Keeper | None) -> PreTrainedTokenizerFast | None:
+    """The tokenizer of the newest checkpoint: it is not learned again."""
+    from transformers import AutoTokenizer
+
+    step = keeper.latest() if keeper else None
+    return None if keeper is None or step is None else AutoTokenizer.from_pretrained(keeper.fetch(step))
+
+
+def _shared(learn: Callable[[], PreTrainedTokenizerFast], folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that the first worker has learned."""
+    if workers() == 1:
+        return learn()
+    held: list[object] = [learn() if rank() == 0 else None]
+    distributed.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def _demand_belongs(tokenizer: PreTrainedTokenizerFast, size: int, where: str) -> None:
+    """Refuse a table of embeddings that is not this vocabulary's."""
+    most = -(-len(tokenizer) // PADDED_TO) * PADDED_TO
+    demand(
+        len(tokenizer) <= size <= most,
+        f"the vocabulary does not belong to the {where}: it has {len(tokenizer)} tokens and vocab_size is {size}; "
+        f"possible: {len(tokenizer)} to {most}",
+    )
 
 
 # ------------------------------------------------------------------------------ weights
 
 
-def _start(architecture: Mapping[str, str | int | float | bool], tokenizer: BertTokenizer) -> BertModel:
-    from transformers import AutoConfig, AutoModel
+def _start(pretraining: Pretraining, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The model before its first step."""
+    import transformers
 
-    fields = dict(architecture)
-    model_type = str(fields.pop("model_type"))
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **fields)
-    model = AutoModel.from_config(config)
-    if model_type == "bert":
-        _mimetic(model)
+    kind = str(pretraining.architecture["model_type"])
+    plain = transformers.AutoModelForMaskedLM if pretraining.objective == "mlm" else transformers.AutoModel
+    automatic = transformers.AutoModelForSeq2SeqLM if kind in TEXT_TO_TEXT else plain
+    if pretraining.initialize:
+        model = automatic.from_pretrained(locate(pretraining.initialize, None))
+        _demand_same(pretraining, model.config)
+        _demand_belongs(tokenizer, model.config.vocab_size, f"checkpoint {pretraining.initialize!r}")
+        return model
+    model = automatic.from_config(_config(pretraining.architecture, tokenizer))
+    if kind == "bert" and pretraining.objective == "mlm+rtd":
+        stories.mimetic(model)
+    if kind in ("mt5", "umt5") and not pretraining.architecture.get("tie_word_embeddings"):
+        _untie(model)
     return model
 
 
-def _mimetic(model: BertModel) -> None:
-    """Start as trained encoders are: a token attends to its likes, so that sentences can be compared from the first step."""
-    for table, deviation in DEVIATIONS.items():
-        nn.init.normal_(getattr(model.embeddings, table).weight, std=deviation)
-    first, above = QUERY_SCALES
-    for depth, layer in enumerate(model.encoder.layer):
-        attention = layer.attention.self
-        nn.init.orthogonal_(attention.query.weight, gain=above if depth else first)
-        with torch.no_grad():
-            attention.key.weight.copy_(attention.query.weight)
+def _untie(model: PreTrainedModel) -> None:
+    """Give the output a table of its own, as mT5 has it (Xue et al. 2021): transformers would tie it to that of the input.
+
+    Drawn as T5X draws it; a checkpoint that holds both tables is loaded with both.
+    """
+    table = torch.empty_like(model.lm_head.weight)
+    nn.init.normal_(table, std=table.shape[1] ** -0.5)
+    model.lm_head.weight = nn.Parameter(table)
 
 
-# ------------------------------------------------------------------------------ training
+def _config(architecture: Mapping[str, str | int | float | bool], tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    fields = dict(architecture)
+    kind = str(fields.pop("model_type"))
+    size = int(fields.pop("vocab_size", len(tokenizer)))
+    _demand_belongs(tokenizer, size, "architecture")
+    if kind == "umt5":
+        fields = {"tie_word_embeddings": False, **fields}  # it scales what it gives where they are tied
+    if kind in TEXT_TO_TEXT:
+        fields |= {"decoder_start_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return AutoConfig.for_model(kind, vocab_size=size, pad_token_id=tokenizer.pad_token_id, **fields)
 
 
-class _Heads(nn.Module):
-    """What only pre-training needs: which token was masked, which one is replaced, whether any is."""
-
-    def __init__(self, model: BertModel) -> None:
-        super().__init__()
-        width, pieces = model.config.hidden_size, model.config.vocab_size
-        self.masked = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
-        self.bias = nn.Parameter(torch.zeros(pieces))
-        self.replaced = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
-        self.pooled = nn.Linear(width, 1)
-
-    def loss(self, model: BertModel, batch: _Batch) -> Tensor:
-        out = model(batch.ids, attention_mask=batch.attended, token_type_ids=batch.segments)
-        hidden = out.last_hidden_state  # (batch, length, width)
-        words = model.embeddings.word_embeddings.weight
-        masked = nn.functional.cross_entropy(self.masked(hidden[batch.masked]) @ words.T + self.bias, batch.labels)
-        replaced = _binary(self.replaced(hidden[batch.judged]), batch.replaced[batch.judged])
-        pooled = _binary(self.pooled(out.pooler_output), batch.replaced.any(dim=1))
-        return masked + REPLACED_WEIGHT * replaced + pooled
+def _demand_same(pretraining: Pretraining, config: PretrainedConfig) -> None:
+    for name, declared in pretraining.architecture.items():
+        found = getattr(config, name, None)
+        demand(found == declared, f"checkpoint {pretraining.initialize!r} has {name}={found!r}, and the architecture declares {declared!r}")
 
 
-def _binary(logits: Tensor, truth: Tensor) -> Tensor:
-    return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(-1), truth.float())
+# ------------------------------------------------------------------------------ text
 
 
-def _train(model: BertModel, batches: Iterator[_Batch], pretraining: Pretraining, report: Report) -> None:
-    heads = _Heads(model)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=pretraining.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
-    steps, warmup = pretraining.steps, pretraining.warmup_steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / max(1, warmup), (steps - step) / max(1, steps - warmup))
-    )
-    model.train()
-    for step, batch in enumerate(batches, 1):
-        heads.loss(model, batch).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        report(step, steps)
+def _course(pretraining: Pretraining, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: Texts) -> Course:
+    if pretraining.objective == "mlm+rtd":
+        return stories.Stories(model, tokenizer, _documents(text), pretraining)
+    return _Rows(pretraining, model, tokenizer, text)
 
 
-# ------------------------------------------------------------------------------ batches
+class _Rows:
+    """A `Course` over packed rows of text, each in one language."""
 
+    def __init__(self, pretraining: Pretraining, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: Texts) -> None:
+        self._pretraining, self._text = pretraining, streams.by_language(text)
+        spans = pretraining.objective == "span_corruption"
+        self._objective = (objectives.Spans if spans else objectives.Masking)(tokenizer, pretraining.max_length)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.module: nn.Module = (objectives.SpansLoss if spans else objectives.MaskedLoss)(model).to(device)
+        self._encode = streams.encoder(tokenizer)
+        shares = streams.probabilities(pretraining.sampling, list(self._text), lambda: streams.characters(self._text))
+        self.shares = {language: share for language, share in shares.items() if share}
+        self.languages = tuple(self.shares)
+        self._streams: list[streams.Stream] = []
 
-@dataclass(frozen=True)
-class _Batch:
-    """Pairs as `[CLS] first [SEP] second [SEP]`. Tensors are (batch, length), but `labels` is one per masked token."""
+    def _opened(self) -> list[streams.Stream]:
+        length, between = self._objective.length, self._objective.between
+        return [streams.Stream(language, self._text[language], self._encode, length, between) for language in self.languages]
 
-    ids: Tensor
-    attended: Tensor
-    segments: Tensor
-    masked: Tensor
-    labels: Tensor
-    replaced: Tensor
-    judged: Tensor  # tokens of the second sentence that are there to be called replaced or not
+    def take(self, step: int) -> Taken:
+        """The batch of a step: languages by lot, then a row of each."""
+        if not self._streams:
+            self._streams = self._opened()
+            for number, stream in enumerate(self._streams):
+                stream.start((self._pretraining.seed, number))
+        random = np.random.default_rng([self._pretraining.seed, step])
+        languages = random.choice(len(self.languages), self._pretraining.batch_size, p=list(self.shares.values()))
+        return self._taken(self._objective.batch(np.stack([self._streams[one].draw() for one in languages]), languages, random))
 
+    def _taken(self, batch: objectives.Batch) -> Taken:
+        device = next(self.module.parameters()).device
 
-class _Pair(NamedTuple):
-    first: Ids
-    second: Ids
-    replaced: npt.NDArray[np.bool_]  # of the second
+        def part(rows: slice) -> tuple[Any, ...]:
+            return tuple(torch.from_numpy(one[rows]).to(device) for one in (batch.inputs, batch.labels))
 
+        return Taken((batch.labels != objectives.NOTHING).sum(1), batch.languages, part)
 
-def _batches(tokenizer: BertTokenizer, documents: Sequence[Document], pretraining: Pretraining) -> Iterator[_Batch]:
-    """The batches of all steps: of similar length within, in random order."""
-    random = np.random.default_rng(pretraining.seed)
-    limit = (int(pretraining.architecture.get("max_position_embeddings", 512)) - 3) // 2
-    pairs = _Pairs(_encoded(tokenizer, documents, limit), pretraining.sampling, random)
-    special = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(list(SPECIAL)), strict=True))
-    size, steps = pretraining.batch_size, pretraining.steps
-    for done in range(0, steps, BUCKET):
-        count = min(BUCKET, steps - done)
-        drawn = [pairs.draw(done / steps) for _ in range(count * size)]
-        drawn.sort(key=lambda pair: len(pair.first) + len(pair.second))
-        for index in random.permutation(count):
-            yield _batch(drawn[index * size : (index + 1) * size], special, random)
+    def state(self) -> dict[str, Any]:
+        """Where each language's stream is."""
+        return {language: stream.state() for language, stream in zip(self.languages, self._streams, strict=True)}
 
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._streams = self._opened()
+        for language, stream in zip(self.languages, self._streams, strict=True):
+            stream.restore(state[language])
 
-def _encoded(tokenizer: BertTokenizer, documents: Sequence[Document], limit: int) -> list[dict[str, list[Ids]]]:
-    sentences = sorted({sentence for document in documents for told in document.values() for sentence in told})
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
-    ids = {sentence: np.array(encoding.ids[:limit]) for sentence, encoding in zip(sentences, encodings, strict=True)}
-    return [{language: [ids[sentence] for sentence in told] for language, told in document.items()} for document in documents]
-
-
-class _Pairs:
-    """Draws two sentences of one document: neighbors, in either order, the second one corrupted or not."""
-
-    def __init__(self, documents: list[dict[str, list[Ids]]], sampling: Mapping[str, float], random: np.random.Generator) -> None:
-        self.documents, self.sampling, self.random = documents, sampling, random
-        languages = sorted({language for document in documents for language in document})
-        # What a token is replaced by: one of the same language, as frequent as it is there.
-        self.tokens = {one: np.concatenate([ids for document in documents for ids in document.get(one, [])]) for one in languages}
-
-    def draw(self, progress: float) -> _Pair:
-        document = self.documents[self.random.integers(len(self.documents))]
-        start, end = CROSS_LINGUAL
-        crossing = self.random.random() < start + (end - start) * progress
-        first = self._language(document)
-        second = self._language(document) if crossing else first
-        last = len(document[first]) - 1
-        at = int(self.random.integers(max(1, last)))
-        here, there = (at, min(at + 1, last)) if self.random.random() < 0.5 else (min(at + 1, last), at)
-        return self._corrupted(document[first][here], document[second][there], second)
-
-    def _language(self, document: Mapping[str, list[Ids]]) -> str:
-        languages = list(document)
-        weights = np.array([self.sampling.get(language, 1.0) for language in languages])
-        return languages[self.random.choice(len(languages), p=weights / weights.sum())]
-
-    def _corrupted(self, first: Ids, second: Ids, language: str) -> _Pair:
-        if self.random.random() >= CORRUPTED:
-            return _Pair(first, second, np.zeros(len(second), dtype=np.bool_))
-        chosen = self.random.random(len(second)) < REPLACED
-        chosen[self.random.integers(len(second))] = True  # at least one
-        told = np.where(chosen, self.random.choice(self.tokens[language], len(second)), second)
-        return _Pair(first, told, told != second)
-
-
-def _batch(pairs: Sequence[_Pair], special: Mapping[str, int], random: np.random.Generator) -> _Batch:
-    shape = len(pairs), max(len(pair.first) + len(pair.second) for pair in pairs) + 3
-    ids = np.full(shape, special["[PAD]"])
-    attended, second, replaced, words = (np.zeros(shape, dtype=np.bool_) for _ in range(4))
-    for row, pair in enumerate(pairs):
-        middle, end = len(pair.first) + 2, len(pair.first) + len(pair.second) + 2
-        ids[row, : end + 1] = [special["[CLS]"], *pair.first, special["[SEP]"], *pair.second, special["[SEP]"]]
-        attended[row, : end + 1] = True
-        second[row, middle : end + 1] = True
-        words[row, 1 : middle - 1] = words[row, middle:end] = True
-        replaced[row, middle:end] = pair.replaced
-    masked = (random.random(shape) < MASKED) & words & ~replaced
-    labels = ids[masked]
-    ids[masked] = special["[MASK]"]
-    judged = second & words & ~masked
-    tensors = (torch.from_numpy(array) for array in (ids, attended, second.astype(np.int64), masked, labels, replaced, judged))
-    return _Batch(*tensors)
+    @torch.no_grad()
+    def evaluated(self) -> list[tuple[str, str, str]]:
+        """The share of each language, and its loss on text that was never trained on; empty where there is too little of it."""
+        self.module.eval()
+        rows = []
+        for number, (language, share) in enumerate(self.shares.items()):
+            text = streams.blocks(streams.held_out(self._text[language]), self._encode, self._objective.length, self._objective.between)
+            blocks = list(itertools.islice(text, EVALUATED))
+            loss = ""
+            if blocks:
+                random = np.random.default_rng([self._pretraining.seed, 0, number])
+                taken = self._taken(self._objective.batch(np.stack(blocks), np.full(len(blocks), number), random))
+                losses = self.module(*taken.part(slice(None)))
+                loss = f"{losses.double().sum().item() / max(1, taken.counts.sum()):.6f}"
+            rows.append((language, f"{share:.6f}", loss))
+        return rows

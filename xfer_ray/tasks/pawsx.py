@@ -13,6 +13,7 @@ PAWSX_PAIRS = HubPairs(
     provenance={"train": "MT", "validation": "HT", "test": "HT"},
     placeholders=("NS",),  # what translators wrote where they gave none; up to 68 of the 2,000 rows of a language
     policy="keep",
+    name="pawsx",
 )
 
 PAWSX = Task(
@@ -21,6 +22,9 @@ PAWSX = Task(
     targets=PAWSX_PAIRS.corpora("test"),
     load=PAWSX_PAIRS,
     labels=PAWSX_PAIRS.labels,
+    prompt="paws sentence1: {first} sentence2: {second}",  # google-research/multilingual-t5
+    verbalizers=("different_meaning", "paraphrase"),  # likewise
+    select_corpora=PAWSX_PAIRS.corpora("validation"),
     groups={"Latin": ("en", "de", "es", "fr"), "CJK": ("zh", "ja", "ko")},  # Table 3
     normalized=True,
     parallel=True,

@@ -11,6 +11,7 @@ XNLI_PAIRS = HubPairs(
     labels=("entailment", "neutral", "contradiction"),
     rows={"train": 392_702, "validation": 2_490, "test": 5_010},
     provenance={"train": "MT", "validation": "HT", "test": "HT"},
+    name="xnli",
 )
 
 XNLI = Task(
@@ -19,6 +20,9 @@ XNLI = Task(
     targets=XNLI_PAIRS.corpora("test"),
     load=XNLI_PAIRS,
     labels=XNLI_PAIRS.labels,
+    prompt="xnli: premise: {first} hypothesis: {second}",  # google-research/multilingual-t5
+    verbalizers=("0", "1", "2"),  # likewise: the class index as text
+    select_corpora=XNLI_PAIRS.corpora("validation"),
     groups={  # Table 2: Latin script with many and with few resources, and the rest
         "LH": ("en", "de", "es", "fr"),
         "LL": ("sw", "tr", "vi"),

@@ -1,0 +1,114 @@
+"""A trial whose corpus nobody has made yet is blocked, by name, in `plan` and in `run`, and the others go their way."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xfer_ray import plan
+from xfer_ray.core import Corpus, Recipe, Trial
+from xfer_ray.models import MAJORITY
+from xfer_ray.tasks import TYDIQA, XNLI, XQUAD
+
+ENGLISH, TRANSLATED, OPUS = (Corpus.parse(text) for text in ("en-O", "de-MT-en", "de-MT-en~opus"))
+SWEEP = """
+from dataclasses import replace
+from xfer_ray import Sweep, grid
+from xfer_ray.models import MAJORITY
+from xfer_ray.tasks import TYDIQA
+TASK = replace(TYDIQA, targets=TYDIQA.targets[:1], metrics=("accuracy",))
+SWEEP = Sweep("mine", grid(tasks=[TASK], models=[MAJORITY], sources=["en-O", "de-MT-fi"]))
+"""
+REASON = "the folder translated/tydiqa/de-MT-fi does not exist; make it with `xfer-ray translate tydiqa --from fi --to de`"
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    program = [sys.executable, "-c", "from xfer_ray.cli import main; main()", *arguments]
+    environment = {**os.environ, "XFER_RAY_CACHE": str(folder / "cache")}
+    return subprocess.run(program, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "mine.py").write_text(SWEEP)
+    return tmp_path
+
+
+def test_plan_names_what_is_blocked(folder, mirror):
+    found = json.loads(command(folder, "plan", "mine.py", "--mirror", str(mirror), "--json").stdout)
+    assert {trial["source"]: (trial["state"], trial["reason"]) for trial in found["trials"]} == {
+        "en-O": ("to_run", None),
+        "de-MT-fi": ("blocked", REASON),
+    }
+    assert found["counts"] == {"done": 0, "to_run": 1, "failed": 0, "blocked": 1}
+    text = command(folder, "plan", "mine.py", "--mirror", str(mirror)).stdout
+    assert text.startswith("mine: 2 trials, 0 done, 1 to run, 1 blocked\n")
+    assert f"\n  1 blocked because {REASON}\n" in text
+
+
+def test_run_does_the_others_and_names_what_is_blocked(folder, mirror):
+    done = command(folder, "run", "mine.py", "--mirror", str(mirror), "--in-process")
+    assert done.returncode == 5
+    assert "mine: 1 of 2 trials done\n" in done.stderr
+    assert f": {REASON}\n" in done.stderr
+    assert "  blocked tydiqa.majority.de-MT-fi.s0-" in done.stderr
+    assert [path.name.rpartition("-")[0] for path in (folder / "results/mine/scores").iterdir()] == ["tydiqa.majority.en-O.s0"]
+
+
+def test_a_trial_is_blocked_by_what_it_reads_and_by_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.delenv("XFER_RAY_MIRROR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    labelled = replace(XQUAD, sources=(ENGLISH, TRANSLATED, OPUS))
+    trials = [Trial(labelled, MAJORITY, source, 0) for source in labelled.sources]
+    reason = (
+        "the folder translated/xquad/de-MT-en~opus does not exist; make it with `xfer-ray translate xquad --from en --to de --label opus`"
+    )
+    assert plan.blocked(trials) == {trials[2].id: reason}
+    for name in ("train.parquet", "card.json"):
+        (tmp_path / "translated/xquad/de-MT-en~opus").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "translated/xquad/de-MT-en~opus" / name).touch()
+    assert plan.blocked(trials) == {}
+    choosing = replace(MAJORITY, recipe=Recipe(steps=2, select_every=1, learning_rate=0.5, batch_size=1))
+    chooser = Trial(labelled, choosing, OPUS, 0)
+    assert plan.blocked([chooser])[chooser.id].startswith("the folder translated/xquad/de-MT-en~opus holds no validation.parquet; ")
+
+
+def test_sources_that_are_compared_wait_for_each_other(tmp_path, monkeypatch):
+    monkeypatch.delenv("XFER_RAY_MIRROR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    alone = Trial(XQUAD, MAJORITY, ENGLISH, 0)
+    together = replace(alone, task=replace(XQUAD, sources=(ENGLISH, OPUS), load=replace(XQUAD.load, shared_by=(ENGLISH, OPUS))))
+    assert list(plan.blocked([alone, together])) == [together.id]
+
+
+def test_a_mirror_without_a_repository_blocks_what_reads_it(mirror, monkeypatch):
+    monkeypatch.setenv("XFER_RAY_MIRROR", str(mirror))
+    trials = [Trial(XQUAD, MAJORITY, ENGLISH, 0), Trial(XQUAD, MAJORITY, TRANSLATED, 0), Trial(TYDIQA, MAJORITY, ENGLISH, 0)]
+    assert plan.blocked(trials) == {trials[1].id: f"the mirror {mirror} has no folder juletxara/xquad_xtreme"}
+
+
+def test_pairs_too_wait_for_a_labelled_translation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trial = Trial(replace(XNLI, sources=(TRANSLATED, OPUS)), MAJORITY, OPUS, 0)
+    assert list(plan.blocked([replace(trial, source=TRANSLATED), trial])) == [trial.id]
+
+
+def test_a_sweep_of_the_paper_has_the_trials_of_its_table(tmp_path, monkeypatch):
+    from sweeps import tydiqa_ar, tydiqa_fi, xquad
+
+    monkeypatch.delenv("XFER_RAY_MIRROR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    sweeps = [one.SWEEP for one in (xquad, tydiqa_fi, tydiqa_ar)]
+    assert [len(sweep.trials) for sweep in sweeps] == [9, 8, 8]
+    blocked = [plan.blocked(sweep.trials) for sweep in sweeps]
+    assert [len(found) for found in blocked] == [3, 8, 8]  # the checkpoint of mT5-Uniform; every translation of TyDi QA
+    assert {trial.model.name for trial in sweeps[0].trials if trial.id in blocked[0]} == {"mt5-uniform"}
+    first = "the folder translated/tydiqa/en-MT-ar does not exist; make it with `xfer-ray translate tydiqa --from ar --to en`"
+    assert {blocked[2][trial.id] for trial in sweeps[2].trials if trial.model.name == "mt5-base"} == {
+        first,
+        *(first.replace("en-MT-ar", f"{code}-MT-ar").replace("--to en", f"--to {code}") for code in ("de", "ru")),
+    }

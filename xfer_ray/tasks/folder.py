@@ -1,0 +1,97 @@
+"""A corpus folder: labeled text that a translation made, as a source of a sweep.
+
+    <root>/<benchmark>/<corpus spelling>/<split>.parquet   id, first, second, answers (JSON list), starts (JSON list)
+    <root>/<benchmark>/<corpus spelling>/card.json         task, corpus, origin, translator, revision, decoding, licence,
+                                                           counts and fingerprint by split
+
+The card is put last and says how many examples each split has and what their fingerprint is, so that a folder that is half
+written, or was edited, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from xfer_ray.core import Corpus, Example, Examples
+from xfer_ray.errors import DataError
+from xfer_ray.tasks import reading
+
+CARD = "card.json"
+COLUMNS = ("id", "first", "second", "answers", "starts")
+
+
+def folder_of(root: str, benchmark: str, corpus: Corpus) -> Path:
+    """Where the folder of a corpus lies; `root` is the folder of all of them."""
+    return Path(root) / benchmark / str(corpus)
+
+
+def missing(root: str, benchmark: str, corpus: Corpus, split: str) -> str:
+    """Why a split cannot be read, with the command that makes it; "" where it is there. Looks at names only."""
+    folder = folder_of(root, benchmark, corpus)
+    wanted = [name for name in (f"{split}.parquet", CARD) if not (folder / name).is_file()]
+    if not wanted:
+        return ""
+    found = f"the folder {folder} holds no {wanted[0]}" if folder.is_dir() else f"the folder {folder} does not exist"
+    return f"{found}; make it with `{command(benchmark, corpus)}`"
+
+
+def command(benchmark: str, corpus: Corpus) -> str:
+    """The command that makes a translated corpus: xfer-ray translate xquad --from en --to de."""
+    origin = corpus.origin or corpus
+    label = f" --label {corpus.label}" if corpus.label else ""
+    return f"xfer-ray translate {benchmark} --from {origin if origin.origin else origin.language} --to {corpus.language}{label}"
+
+
+def read(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]:
+    """The examples of one split, as its card says that they are; DataError where folder and card do not agree."""
+    reason = missing(root, benchmark, corpus, split)
+    if reason:
+        raise DataError(reason)
+    folder = folder_of(root, benchmark, corpus)
+    file = folder / f"{split}.parquet"
+    card = _card(folder, corpus)
+    columns = reading.columns_of_file(file, COLUMNS)
+    examples = [_example(file, *row) for row in zip(*(columns[name] for name in COLUMNS), strict=True)]
+    declared = _by_split(card, "counts", split)
+    if declared != len(examples):
+        raise DataError(f"{file} has {len(examples)} examples, and its card says {declared}; {_again(benchmark, corpus)}")
+    fingerprint = Examples(tuple(examples)).fingerprint
+    if _by_split(card, "fingerprint", split) != fingerprint:
+        raise DataError(f"{file} is not what its card says: its fingerprint is {fingerprint}; {_again(benchmark, corpus)}")
+    return examples
+
+
+def _again(benchmark: str, corpus: Corpus) -> str:
+    return f"delete the folder, and make it again with `{command(benchmark, corpus)}`"
+
+
+def _card(folder: Path, corpus: Corpus) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{folder / CARD} is not JSON: {error}") from error
+    named = card.get("corpus") if isinstance(card, dict) else None
+    if named != str(corpus):
+        raise DataError(f"{folder / CARD} is the card of corpus {named!r}, and its folder is named {str(corpus)!r}")
+    return dict(card)
+
+
+def _by_split(card: dict[str, Any], name: str, split: str) -> object:
+    held = card.get(name)
+    return held.get(split) if isinstance(held, dict) else None
+
+
+def _example(file: Path, id_: object, first: object, second: object, answers: object, starts: object) -> Example:
+    """An example from the values of a row; JSON lists stand as text in the columns of answers and starts."""
+    try:
+        golds, places = json.loads(str(answers)), json.loads(str(starts))
+    except ValueError as error:
+        raise DataError(f"{file}: the answers or starts of example {id_!r} are not JSON: {error}") from error
+    sound = isinstance(golds, list) and isinstance(places, list) and all(isinstance(text, str) for text in (id_, first, second, *golds))
+    if not sound or not all(isinstance(start, int) for start in places):
+        raise DataError(
+            f"{file}: example {id_!r} is not text with a list of answers, which are text, and one of starts, which are integers"
+        )
+    return Example(str(id_), str(first), str(second), tuple(golds), tuple(places))
