@@ -26,23 +26,28 @@ def predictions_of(trial: str, draw: int = 0, examples: int = 20) -> list[Predic
     ]
 
 
-def scores_of(predictions: list[Prediction], sweep: str = "toy", source: str = "en-O", seed: int = 0, **more: object) -> list[Score]:
+def scores_of(
+    predictions: list[Prediction], sweep: str = "toy", source: str = "en-O", seed: int = 0, metric: str = "accuracy", **more: object
+) -> list[Score]:
+    """One row for each target and selection."""
     when = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     fixed = {"device": "cpu", "versions": "{}", "started": when, "finished": when, "train_seconds": 1.25}
     identity = {"sweep": sweep, "task": "toy", "model": "tiny", "source": source, "seed": seed}
-    mine = {target: [p.scores["accuracy"] for p in predictions if p.target == target] for target in TARGETS}
+    cells = dict.fromkeys((p.target, p.selection) for p in predictions)
+    mine = {cell: [p.scores[metric] for p in predictions if (p.target, p.selection) == cell] for cell in cells}
     return [
         Score(
             target=target,
             split="test",
-            metric="accuracy",
+            metric=metric,
+            selection=selection,
             score=sum(values) / len(values),
             n=len(values),
             trial=predictions[0].trial,
             digest=DIGEST,
             **{**identity, **fixed, **more},
         )
-        for target, values in mine.items()
+        for (target, selection), values in mine.items()
     ]
 
 

@@ -7,6 +7,7 @@ et al. 2020); and an F1 whose tokens are characters where a script has no spaces
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 import unicodedata
@@ -17,12 +18,12 @@ from xfer_ray.errors import DataError, unknown
 from xfer_ray.text import is_unspaced, pad, script
 
 Metric = Callable[[str, Sequence[str], str], float]
-Tokens = Callable[[str, str], list[str]]  # text and language -> normalized tokens
+Tokens = Callable[[str, str], tuple[str, ...]]  # text and language -> normalized tokens
 
 
 def accuracy(prediction: str, answers: Sequence[str], language: str) -> float:
     """1 if the prediction is one of the answers, else 0; the same in every language."""
-    return float(prediction in answers)
+    return float(prediction in _some(answers))
 
 
 def exact_match(prediction: str, answers: Sequence[str], language: str) -> float:
@@ -91,18 +92,23 @@ def is_defined(name: str, language: str) -> bool:
 def illegal(prediction: str, labels: Sequence[str], context: str = "") -> str:
     """What makes a prediction no possible answer, or "" for a possible one.
 
-    "not-a-label" where the task has labels and it is none of them. Otherwise, where it is no stretch of the context:
+    "not-a-label" where the task has labels and it is none of them. Otherwise, where it is no stretch of the context, or blank:
     "wrong-script" if it has letters and none of a script in which a tenth of the context's letters are written, else
-    "not-in-context", which an empty one is too.
+    "not-in-context". Where kana are that common, Han and both kinds of kana are one script, as Japanese mixes them.
     """
     if labels:
         return "" if prediction in labels else "not-a-label"
-    if prediction and prediction in context:
+    if prediction.strip() and prediction in context:
         return ""
     scripts = Counter(filter(None, map(script, context)))
     common = {name for name, count in scripts.items() if 10 * count >= scripts.total()}
+    common |= _JAPANESE if common & _KANA else set()
     used = set(filter(None, map(script, prediction)))
-    return "wrong-script" if used and not used & common else "not-in-context"
+    return "wrong-script" if used and common and not used & common else "not-in-context"
+
+
+_KANA = frozenset(("HIRAGANA", "KATAKANA"))
+_JAPANESE = _KANA | {"CJK", "IDEOGRAPHIC", "KATAKANA-HIRAGANA"}
 
 
 def _known(name: str) -> tuple[Metric, str]:
@@ -141,17 +147,20 @@ def _overlap(found: Sequence[str], wanted: Sequence[str]) -> float:
 
 # ------------------------------------------------------------------------------ normalization
 
+_REMEMBERED = 2**14  # texts: every checkpoint and metric is scored on the same answers
 _NO_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def _squad(text: str, language: str) -> list[str]:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _squad(text: str, language: str) -> tuple[str, ...]:
     """Lower case; no ASCII punctuation; no a, an, the; split at white space."""
-    return _ENGLISH_ARTICLES.sub(" ", text.lower().translate(_NO_ASCII_PUNCTUATION)).split()
+    return tuple(_ENGLISH_ARTICLES.sub(" ", text.lower().translate(_NO_ASCII_PUNCTUATION)).split())
 
 
-def _by_script(text: str, language: str) -> list[str]:
-    return [token for word in _squad(text, language) for token in _characters(word)]
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _by_script(text: str, language: str) -> tuple[str, ...]:
+    return tuple(token for word in _squad(text, language) for token in _characters(word))
 
 
 def _characters(word: str) -> list[str]:
@@ -180,13 +189,15 @@ _MLQA_ARTICLES = {
     "zh": "",
 }
 MLQA_LANGUAGES = tuple(_MLQA_ARTICLES)
+_HAN = re.compile(r"[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+")
 
 
-def _mlqa(text: str, language: str) -> list[str]:
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _mlqa(text: str, language: str) -> tuple[str, ...]:
     """Lower case; no punctuation of any script; no articles of the language; Chinese by characters, else split at white space."""
     if language not in _MLQA_ARTICLES:
         raise DataError(f"MLQA has no rules for the language {language!r}; possible: {', '.join(MLQA_LANGUAGES)}")
     bare = "".join(c for c in text.lower() if c not in string.punctuation and not unicodedata.category(c).startswith("P"))
     articles = _MLQA_ARTICLES[language]
     words = (re.sub(articles, " ", bare) if articles else bare).split()
-    return words if language != "zh" else [token for word in words for token in re.findall(r"[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+", word)]
+    return tuple(words) if language != "zh" else tuple(token for word in words for token in _HAN.findall(word))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 
 _SPACES = re.compile(r"\s+")
 
@@ -15,60 +16,142 @@ def pad(text: str) -> str:
     pad("U.S. François's 1,000") -> "U . S . François ' s 1 , 000"
 
     Everything but underscore, white space, numbers, letters and marks stands alone, as in the preprocessor of mT5's question
-    answering tasks (google-research/multilingual-t5, Xue et al. 2021).
+    answering tasks (google-research/multilingual-t5, Xue et al. 2021). That one leaves a space at an end where punctuation stands;
+    the scorers split at white space, so no score depends on it.
     """
     return _SPACES.sub(" ", "".join(f" {c} " if _stands_alone(c) else c for c in text)).strip()
 
 
 def unpadded(text: str, context: str) -> str | None:
-    """The stretch of `context`, as it stands there, whose padding is `text`; None if there is none, of several the first.
+    """The stretch of `context`, as it stands there, whose padding is that of `text`; None if there is none.
 
-    It begins and ends where a padded context has a border, so that "1" is not found in "10".
+    unpadded("U . S", "the U.S. troops") -> "U.S"
+
+    Of several the first that begins and ends where words do ("1" rather in "10 or 1" than in "10"), else the first, since some
+    scripts have no spaces. None that takes a letter without its accents: "e" is not found in "e" with a combining acute. Where
+    none is, text and context are compared as tokenizers rewrite them: in NFKC, and with spaces for invisible characters.
     """
-    if not text or text != pad(text):
+    words = pad(text).split(" ")
+    if words == [""]:
         return None
-    places: list[tuple[int, int]] = []  # of each character of the padded context that is no space: from where to where it reaches
-    words: list[str] = []
-    for match in re.finditer(r"\S+", context):
-        for word, start, end in _words(match[0], match.start()):
-            words.append(word)
-            places.append((start, end))
-    wanted = text.split(" ")
-    for first in range(len(words) - len(wanted) + 1):
-        if words[first : first + len(wanted)] == wanted:
-            return context[places[first][0] : places[first + len(wanted) - 1][1]]
+    found = [place for place in _matches(_pattern(words, r"\s+"), context) if not _cuts_mark(context, *place)]
+    if not found:
+        return _unwritten(text, context)
+    start, end = next((place for place in found if _is_apart(context, *place)), found[0])
+    return context[start:end]
+
+
+def _pattern(words: Sequence[str], gap: str) -> re.Pattern[str]:
+    """Padded words in a text that may lack the spaces beside punctuation; `gap` is what lies between two that are none."""
+    parts = [re.escape(words[0])]
+    for before, after in zip(words, words[1:], strict=False):
+        parts += [r"\s*" if _stands_alone(before) or _stands_alone(after) else gap, re.escape(after)]
+    return re.compile("".join(parts))
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    """Where the pattern matches, from left to right, overlapping matches included."""
+    match = pattern.search(text)
+    while match:
+        yield match.span()
+        match = pattern.search(text, match.start() + 1)
+
+
+def _cuts_mark(text: str, start: int, end: int) -> bool:
+    """Whether a stretch lacks a mark of its last letter, or begins with a mark of the letter before it."""
+    return _is_mark(text[start]) or _is_mark(text[end : end + 1])
+
+
+def _is_apart(text: str, start: int, end: int) -> bool:
+    """Whether a stretch begins and ends where the padded text has a space."""
+    return all(at in (0, len(text)) or _ends_word(text[at - 1]) or _ends_word(text[at]) for at in (start, end))
+
+
+def _ends_word(character: str) -> bool:
+    return character.isspace() or _stands_alone(character)
+
+
+# ------------------------------------------------------------------------------ what tokenizers rewrite
+
+
+def _unwritten(text: str, context: str) -> str | None:
+    """`unpadded` over the rewritten text and context: the characters of the context whose rewriting matches."""
+    wanted, (written, origins) = pad(_rewritten(text)[0]), _rewritten(context)
+    if not wanted or (written == context and wanted == pad(text)):
+        return None
+    pattern = _pattern(wanted.split(" "), r"\s*")  # what stands alone may be rewritten as letters: the sign "No" of numbers
+    found = sorted(_matches(pattern, written), key=lambda place: not _is_apart(written, *place))
+    for start, end in found:
+        stretch = context[origins[start] : origins[end]].strip()  # whole clusters, so more or less than the match if that cuts one
+        if wanted in (pad(_rewritten(stretch)[0]), pad(_rewritten(pad(stretch))[0])):
+            return stretch
     return None
 
 
-def _words(stretch: str, offset: int) -> list[tuple[str, int, int]]:
-    """The words of a stretch without white space once it is padded, and where each lies."""
-    found, start = [], 0
-    for at, character in enumerate(stretch):
-        if _stands_alone(character):
-            found += [(start, at)] * (start < at) + [(at, at + 1)]
-            start = at + 1
-    found += [(start, len(stretch))] * (start < len(stretch))
-    return [(stretch[low:high], offset + low, offset + high) for low, high in found]
+@functools.lru_cache(maxsize=256)
+def _rewritten(text: str) -> tuple[str, tuple[int, ...]]:
+    """The text in NFKC with spaces for format characters; and of each of its characters, and of the end, where its cluster began."""
+    if unicodedata.is_normalized("NFKC", text) and not any(map(_is_format, text)):
+        return text, tuple(range(len(text) + 1))
+    starts = [at for at, character in enumerate(text) if at == 0 or _begins_cluster(character)]
+    parts: list[str] = []
+    origins: list[int] = []
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        cluster = "".join(" " if _is_format(character) else character for character in text[start:end])
+        parts.append(unicodedata.normalize("NFKC", cluster))
+        origins += [start] * len(parts[-1])
+    return "".join(parts), (*origins, len(text))
+
+
+@functools.cache
+def _begins_cluster(character: str) -> bool:
+    """Whether normalization never joins a character to the one before it: no mark, and no later jamo of a Hangul syllable."""
+    first = unicodedata.normalize("NFKD", character)[0]
+    return not _is_mark(first) and not 0x1160 <= ord(first) <= 0x11FF
+
+
+@functools.cache
+def _is_mark(character: str) -> bool:
+    return character != "" and unicodedata.category(character)[0] == "M"
+
+
+@functools.cache
+def _is_format(character: str) -> bool:
+    """Invisible ones such as joiners and directional marks."""
+    return unicodedata.category(character) == "Cf"
+
+
+# ------------------------------------------------------------------------------ characters
 
 
 @functools.cache
 def _stands_alone(character: str) -> bool:
-    return not (character == "_" or character.isspace() or unicodedata.category(character)[0] in "NLM")
+    return len(character) == 1 and not (character == "_" or character.isspace() or unicodedata.category(character)[0] in "NLM")
 
 
 @functools.cache
 def script(character: str) -> str:
-    """The script of a letter by the first word of its Unicode name, such as LATIN, GREEK or CJK; "" for what is no letter."""
-    if not character.isalpha():
-        return ""
-    return unicodedata.name(character, "").partition(" ")[0]
+    """The script of a letter by the first word of its Unicode name, such as LATIN, GREEK or CJK; "" for what is no letter.
+
+    Compatibility forms count as what they stand for: a full-width A is LATIN.
+    """
+    return _name(character) if character.isalpha() else ""
 
 
 # What is written without spaces between words, by the first word of a character's name.
-_UNSPACED = frozenset(("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "BOPOMOFO", "KATAKANA-HIRAGANA"))
+_HAN_AND_KANA = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO")
+_UNSPACED = frozenset((*_HAN_AND_KANA, "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"))
 
 
 @functools.cache
 def is_unspaced(character: str) -> bool:
-    """Whether a character belongs to a script that is written without spaces between words, its vowel signs and tone marks included."""
-    return unicodedata.name(character, "").partition(" ")[0] in _UNSPACED and unicodedata.category(character)[0] in "LM"
+    """Whether a character belongs to a script that is written without spaces between words, its vowel signs and tone marks included.
+
+    Its digits do not, since a number is one word; the Han zero does, as the other Han numerals.
+    """
+    category = unicodedata.category(character)
+    return (category[0] in "LM" or category == "Nl") and _name(character) in _UNSPACED
+
+
+def _name(character: str) -> str:
+    return unicodedata.name(unicodedata.normalize("NFKC", character)[0], "").partition(" ")[0]
