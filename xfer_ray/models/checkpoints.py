@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = "pytorch_model.bin"
-# What a tokenizer and a configuration of BERT's and XLM-R's kin are made of; a repository holds much else besides.
+_BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+# What a tokenizer and a configuration of BERT's, XLM-R's and T5's kin are made of; a repository holds much else besides.
 _SMALL = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "sentencepiece.bpe.model", "spiece.model",
@@ -128,6 +130,25 @@ def demand_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
             f"the vocabulary in {folder} does not belong to its weights: "
             f"the tokenizer has {len(tokenizer)} pieces and the model {held} embeddings"
         )
+
+
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a checkpoint, which spells by its bytes what has no piece, where its vocabulary has the bytes.
+
+    SentencePiece does so for mT5 (Xue et al. 2021, section 3.1); transformers makes such a character unknown, and an answer loses it.
+    """
+    from tokenizers import decoders, models
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    backend = tokenizer.backend_tokenizer
+    made_of = json.loads(backend.to_str())["model"]
+    if made_of["type"] == "Unigram" and not made_of.get("byte_fallback"):
+        pieces = [(piece, score) for piece, score in made_of["vocab"]]
+        if {piece for piece, _ in pieces} >= _BYTES:
+            backend.model = models.Unigram(pieces, made_of["unk_id"], byte_fallback=True)
+            backend.decoder = decoders.Sequence([backend.decoder, decoders.ByteFallback(), decoders.Fuse()])
+    return tokenizer
 
 
 def _has_safetensors(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from xfer_ray.contract import Context, FineTuned, Predict
 from xfer_ray.core import Example, Examples, Recipe, Task
@@ -31,21 +31,26 @@ _LARGEST_BATCH = 256  # examples that are decoded side by side
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
     """Train on the source; keep the last step, or with `select` the best one on the source's dev set."""
     folder = checkpoints.loadable(context.checkpoint, context.revision, context.cache)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = checkpoints.tokenizer_of(folder)
     with training.seeded(seed):
         model = loaded(folder, recipe).to(training.device())
         demand_vocabulary(model, tokenizer, folder)
+        _demand_end(tokenizer, folder)
         run = Run(model, tokenizer, task, recipe, seed, context)
         return fine_tuned(run, lessons(run, train), predictor(run), select)
 
 
 def loaded(folder: Path, recipe: Recipe) -> PreTrainedModel:
-    """The checkpoint in fp32, with the recipe's dropout."""
+    """The checkpoint in fp32, with the recipe's dropout; what its generation_config.json says of decoding is left out."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if not config.is_encoder_decoder:
         raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, no encoder-decoder; the family of its model is 'encoder'")
+    if not hasattr(config, "dropout_rate"):
+        raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, which is not built as T5 is; possible: t5, mt5, umt5")
+    if getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = config.pad_token_id  # as T5 has it, whose configuration may leave it out
     if recipe.dropout is not None:
         config.dropout_rate = recipe.dropout
     model, info = AutoModelForSeq2SeqLM.from_pretrained(
@@ -54,7 +59,21 @@ def loaded(folder: Path, recipe: Recipe) -> PreTrainedModel:
     absent = sorted(info["missing_keys"])
     if absent:
         raise SetupError(f"the weights in {folder} are not those of its config.json: {len(absent)} are absent, such as {absent[0]}")
+    # transformers calls every output layer tied, but leaves one of its own, such as mT5's, as the weights have it. umT5 scales by
+    # this flag, and should not with an output layer of its own.
+    model.config.tie_word_embeddings = model.lm_head.weight is model.get_input_embeddings().weight
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=config.decoder_start_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
+    )
     return model
+
+
+def _demand_end(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    if tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
+        raise SetupError(
+            f"the tokenizer in {folder} does not end a text with its eos_token {tokenizer.eos_token!r}, so no answer would end; "
+            "its post-processor has to add it, as T5's does"
+        )
 
 
 # ------------------------------------------------------------------------------ learning
@@ -62,8 +81,15 @@ def loaded(folder: Path, recipe: Recipe) -> PreTrainedModel:
 
 def lessons(run: Run, train: Examples) -> Lessons:
     """Each example is a row; what is learned is every token of its answer, and each of them weighs the same."""
-    inputs = _encoded(run, [wording.question(run.task, example) for example in train], run.recipe.max_length, "inputs")
-    targets = _encoded(run, [wording.answer(run.task, example) for example in train], run.recipe.max_target_length, "targets")
+    questions = [wording.question(run.task, example) for example in train]
+    inputs, ends = _encoded(run, questions, run.recipe.max_length, "inputs")
+    targets, _ = _encoded(run, [wording.answer(run.task, example) for example in train], run.recipe.max_target_length, "targets")
+    cut = [(example, end) for example, text, end in zip(train, questions, ends, strict=True) if end < len(text)]
+    beyond = [example.id for example, end in cut if wording.answer_end(run.task, example) > end]
+    if beyond:
+        log.warning(
+            "%d of %d answers lie beyond what is read of their context, such as that of example %r", len(beyond), len(train), beyond[0]
+        )
 
     def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
         labels = torch.from_numpy(padded(targets, rows, _IGNORED).ids).to(model.device)
@@ -73,11 +99,12 @@ def lessons(run: Run, train: Examples) -> Lessons:
     return Lessons(inputs, run.tokenizer.pad_token_id, targets.lengths.astype(np.float64), loss)
 
 
-def _encoded(run: Run, texts: Sequence[str], max_length: int, what: str) -> Tokens:
-    tokens, cut = encoded_texts(run.tokenizer, texts, max_length, run.context.cache)
+def _encoded(run: Run, texts: Sequence[str], max_length: int, what: str) -> tuple[Tokens, NDArray[np.int64]]:
+    tokens, ends = encoded_texts(run.tokenizer, texts, max_length, run.context.cache)
+    cut = sum(end < len(text) for text, end in zip(texts, ends, strict=True))
     if cut:
         log.warning("%d of %d %s are longer than %d tokens and were cut", cut, len(texts), what, max_length)
-    return tokens
+    return tokens, ends
 
 
 def _tensor(model: PreTrainedModel, array: NDArray[np.int64]) -> Tensor:
@@ -90,43 +117,45 @@ def _tensor(model: PreTrainedModel, array: NDArray[np.int64]) -> Tensor:
 def predictor(run: Run) -> Predict:
     """The function that answers: what greedy decoding writes, or the likeliest label after one decoder step."""
     labels = run.recipe.decoding == "labels"
-    first_tokens = _first_tokens(run) if labels else []
+    prefix, following = _choices(run) if labels else ([], [])
 
     def predict(examples: Sequence[Example]) -> list[str]:
-        tokens = _encoded(run, [wording.question(run.task, example) for example in examples], run.recipe.max_length, "inputs")
+        tokens, _ = _encoded(run, [wording.question(run.task, example) for example in examples], run.recipe.max_length, "inputs")
         if labels:
-            return [run.task.labels[index] for index in _likeliest(run, tokens, first_tokens)]
+            return [run.task.labels[index] for index in _likeliest(run, tokens, prefix, following)]
         return wording.read(run.task, examples, written(run, tokens))
 
     return predict
 
 
 def written(run: Run, tokens: Tokens) -> list[str]:
-    """What the model writes for each row by greedy decoding, special tokens left out; longest rows first."""
+    """What the model writes for each row by greedy decoding, special tokens left out; longest rows first.
+
+    T5's sentinels are special tokens and are left out too; mT5's are ordinary pieces, and stay.
+    """
     model, pad = run.model, run.tokenizer.pad_token_id
-    config = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=run.recipe.max_target_length,
-        decoder_start_token_id=model.config.decoder_start_token_id,
-        eos_token_id=model.config.eos_token_id,
-        pad_token_id=pad,
-    )
+    config = GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=run.recipe.max_target_length)
     texts = [""] * len(tokens)
     model.eval()
     with torch.inference_mode(), training.autocast(model, run.recipe):
         for rows in _batches(run, tokens):
             grid = padded(tokens, rows, pad)
             ids = model.generate(_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), generation_config=config)
-            for row, text in zip(rows, run.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+            for row, text in zip(rows, _decoded(run.tokenizer, ids), strict=True):
                 texts[row] = text
     return texts
 
 
-def _likeliest(run: Run, tokens: Tokens, first_tokens: Sequence[int]) -> list[int]:
-    """The verbalizer whose first token is likeliest, by its index."""
+def _decoded(tokenizer: PreTrainedTokenizerFast, ids: Tensor) -> list[str]:
+    # The clean-up of some tokenizers takes the space before a full stop away, and padded answers have it.
+    texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return texts
+
+
+def _likeliest(run: Run, tokens: Tokens, prefix: list[int], following: list[int]) -> list[int]:
+    """The index of the likeliest token of `following`, after `prefix`, for each row; in one decoder step."""
     model, best = run.model, np.zeros(len(tokens), dtype=np.int64)
-    start = model.config.decoder_start_token_id
+    begin = torch.tensor([[model.config.decoder_start_token_id, *prefix]], device=model.device)
     model.eval()
     with torch.inference_mode(), training.autocast(model, run.recipe):
         for rows in _batches(run, tokens):
@@ -134,8 +163,8 @@ def _likeliest(run: Run, tokens: Tokens, first_tokens: Sequence[int]) -> list[in
             scores = model(
                 input_ids=_tensor(model, grid.ids),
                 attention_mask=_tensor(model, grid.mask),
-                decoder_input_ids=torch.full((len(rows), 1), start, device=model.device),
-            ).logits[:, 0, list(first_tokens)]
+                decoder_input_ids=begin.expand(len(rows), -1),
+            ).logits[:, -1, following]
             best[rows] = scores.argmax(-1).cpu().numpy()
     return [int(index) for index in best]
 
@@ -148,16 +177,19 @@ def _batches(run: Run, tokens: Tokens) -> list[Rows]:
     ]
 
 
-def _first_tokens(run: Run) -> list[int]:
-    """The first token of each verbalizer; they must differ, for one step sees no more."""
+def _choices(run: Run) -> tuple[list[int], list[int]]:
+    """The tokens with which all verbalizers begin, and the next one of each; those must differ, for one step sees no more."""
     spelled = wording.verbalizers(run.task)
     if not spelled:
         raise DeclarationError(f"decoding='labels' chooses among labels, and task {run.task.name} has none; give decoding='greedy'")
-    first = [run.tokenizer(text).input_ids[0] for text in spelled]
-    for index, token in enumerate(first):
-        if token in first[:index]:
-            pair = f"{spelled[first.index(token)]!r} and {spelled[index]!r}"
-            raise DeclarationError(
-                f"decoding='labels' cannot tell {pair} apart: both begin with {run.tokenizer.convert_ids_to_tokens(token)!r}"
-            )
-    return first
+    tokens = [run.tokenizer(text).input_ids for text in spelled]
+    common = 0
+    while len({row[common] for row in tokens}) == 1 and common + 1 < min(map(len, tokens)):
+        common += 1
+    following = [row[common] for row in tokens]
+    for index, token in enumerate(following):
+        if token in following[:index]:
+            pair = f"{spelled[following.index(token)]!r} and {spelled[index]!r}"
+            begin = run.tokenizer.convert_ids_to_tokens(tokens[index][: common + 1])
+            raise DeclarationError(f"decoding='labels' cannot tell {pair} apart: both begin with {' '.join(map(repr, begin))}")
+    return tokens[0][:common], following

@@ -57,10 +57,15 @@ def _read(folder: Path) -> Tokens:
     return Tokens(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "seconds")))
 
 
-def encoded_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, cache: Path) -> tuple[Tokens, int]:
-    """The tokens of single texts with the tokenizer's own end, from the store or put there, and how many had to be cut."""
+def encoded_texts(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int, cache: Path
+) -> tuple[Tokens, NDArray[np.int64]]:
+    """The tokens of single texts with the tokenizer's own end, from the store or put there, and where each text had to be cut.
+
+    That is the character from which on a text is not read: its length where all of it is.
+    """
     backend = tokenizer.backend_tokenizer.to_str()
-    digest = hashlib.sha256(f"{backend} text {max_length}".encode())
+    digest = hashlib.sha256(f"{backend} text ends {max_length}".encode())
     for text in texts:
         digest.update(f"{len(text)} {text}".encode(errors="surrogatepass"))
 
@@ -71,18 +76,19 @@ def encoded_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_
         copy.no_padding()
         copy.enable_truncation(max_length)
         for start in range(0, len(texts), CHUNK):
-            for encoding in copy.encode_batch_fast(list(texts[start : start + CHUNK])):
-                cut.append(bool(encoding.overflowing))
+            chunk = list(texts[start : start + CHUNK])
+            for text, encoding in zip(chunk, copy.encode_batch(chunk), strict=True):
+                ends.append(max(end for _, end in encoding.offsets) if encoding.overflowing else len(text))
                 yield encoding.ids, []
 
-    cut: list[bool] = []
+    ends: list[int] = []
 
     def write(fresh: Path) -> None:
         _write(fresh, rows(), segments=False)
-        np.save(fresh / "cut.npy", np.array(sum(cut)))
+        np.save(fresh / "ends.npy", np.array(ends, dtype=np.int64))
 
     folder = made(cache / digest.hexdigest()[:32], write)
-    return _read(folder), int(np.load(folder / "cut.npy"))
+    return _read(folder), np.load(folder / "ends.npy")
 
 
 def _rows(tokenizer: PreTrainedTokenizerFast, items: Examples, max_length: int) -> Iterator[tuple[list[int], list[int]]]:

@@ -9,9 +9,11 @@ punctuation stands alone (`text.pad`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from xfer_ray.core import Example, Task
+from xfer_ray.errors import DataError
 from xfer_ray.text import pad, unpadded
 
 
@@ -28,9 +30,21 @@ def question(task: Task, example: Example) -> str:
 
 def answer(task: Task, example: Example) -> str:
     """What the model is to write: the verbalizer of the first answer's label, or the first answer, padded."""
+    if not example.answers:
+        raise DataError(f"example {example.id!r} of task {task.name} has no answer, so nothing can be learned from it")
     if not task.labels:
         return pad(example.answers[0])
+    if example.answers[0] not in task.labels:
+        raise DataError(f"example {example.id!r} has label {example.answers[0]!r}, and task {task.name} knows {', '.join(task.labels)}")
     return verbalizers(task)[task.labels.index(example.answers[0])]
+
+
+def answer_end(task: Task, example: Example) -> int:
+    """The character of the question at which the first answer ends, where it is a span of the context: after it nothing is needed."""
+    if task.labels or not example.starts:
+        return 0
+    answered = dataclasses.replace(example, second=example.second[: example.starts[0] + len(example.answers[0])])
+    return len(question(task, answered)) - len(task.prompt.partition("{second}")[2].replace("{first}", pad(example.first)))
 
 
 def verbalizers(task: Task) -> tuple[str, ...]:
