@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from xfer_ray.core import Model, Recipe
-from xfer_ray.models.miniature import MINIATURE_ENCODER
+from xfer_ray.models.miniature import MINIATURE_ENCODER, MINIATURE_READER, MINIATURE_TEXT_TO_TEXT
 
 PAPER = Recipe(
     epochs=5,  # §6
@@ -80,4 +80,16 @@ MAJORITY = Model(
     gpus=0,
 )
 
-MODELS = (MBERT, XLMR_BASE, XLMR_LARGE, MT5_BASE, MT5_SMALL, MT5_UNIFORM, UMT5_BASE, MINIATURE_ENCODER, MAJORITY)
+MODELS = (
+    MBERT,
+    XLMR_BASE,
+    XLMR_LARGE,
+    MT5_BASE,
+    MT5_SMALL,
+    MT5_UNIFORM,
+    UMT5_BASE,
+    MINIATURE_ENCODER,
+    MINIATURE_READER,
+    MINIATURE_TEXT_TO_TEXT,
+    MAJORITY,
+)
