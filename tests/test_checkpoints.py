@@ -69,7 +69,7 @@ def test_a_checkpoint_without_weights_is_refused_with_the_way_out(mirror, tmp_pa
 
 def _outside(code: str, **variables: str) -> str:
     """What a fresh process prints: the hub's client reads its variables once, when it is imported."""
-    imports = "from xfer_ray.models import checkpoints\nfrom xfer_ray.core import SetupError\n"
+    imports = "from xfer_ray.models import checkpoints\nfrom xfer_ray.errors import SetupError\n"
     program = imports + f"try:\n  print({code})\nexcept SetupError as error:\n  print('SetupError', error)"
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | variables, capture_output=True, text=True, timeout=60, check=True

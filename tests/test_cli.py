@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from toy import Toy
 
+from xfer_ray.metrics import METRICS
+
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Toy:
@@ -41,7 +43,11 @@ DECLARATIONS = [
         "sources=['en-O', 'de-MT-en']",
         "no source of task toy 'de-MT-en'; did you mean 'de-HT-en'? Possible: en-O, de-HT-en, ru-HT-en",
     ),
-    ("LABELS, parallel", "LABELS, metrics=('acuracy',), parallel", "no metric 'acuracy'; did you mean 'accuracy'? Possible: accuracy"),
+    (
+        "LABELS, parallel",
+        "LABELS, metrics=('acuracy',), parallel",
+        f"no metric 'acuracy'; did you mean 'accuracy'? Possible: {', '.join(METRICS)}",
+    ),
     ("gpus=0", "gpus=0, micro_batch=3", "batch_size 1 of model toy-model is not divisible by its micro_batch 3; possible: 1"),
 ]
 

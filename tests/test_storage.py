@@ -72,7 +72,9 @@ def test_object_stores_are_not_there_yet(url):
 
 
 def run(code: str, folder) -> str:
-    program = f"from xfer_ray.storage import open_storage\nfrom xfer_ray.core import StorageError\nstore = open_storage({str(folder)!r})\n"
+    program = (
+        f"from xfer_ray.storage import open_storage\nfrom xfer_ray.errors import StorageError\nstore = open_storage({str(folder)!r})\n"
+    )
     done = subprocess.run([sys.executable, "-c", program + code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
