@@ -172,7 +172,7 @@ def test_plan_tells_states_and_writes_nothing(toy, ran):
 
 def test_a_missing_checkpoint_blocks_its_trials_and_says_what_makes_it(toy):
     replaced(toy, "family=fine_tune", 'family="encoder", checkpoint="./small"')
-    reason = "checkpoint folder ./small does not exist; write it with save_pretrained('./small') of a model and of its tokenizer"
+    reason = "checkpoint folder ./small does not exist; `xfer-ray pretrain FILE --output ./small` or save_pretrained makes it"
     plan = json.loads(toy.command("plan", "toy.py", "--json").stdout)
     assert plan["counts"] == {"done": 0, "to_run": 0, "failed": 0, "blocked": 6}
     assert {trial["reason"] for trial in plan["trials"]} == {reason}

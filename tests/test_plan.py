@@ -12,6 +12,8 @@ import pytest
 from xfer_ray import plan
 from xfer_ray.core import Corpus, Recipe, Trial
 from xfer_ray.models import MAJORITY
+from xfer_ray.results import Results
+from xfer_ray.storage import open_storage
 from xfer_ray.tasks import TYDIQA, XNLI, XQUAD
 
 ENGLISH, TRANSLATED, OPUS = (Corpus.parse(text) for text in ("en-O", "de-MT-en", "de-MT-en~opus"))
@@ -112,3 +114,13 @@ def test_a_sweep_of_the_paper_has_the_trials_of_its_table(tmp_path, monkeypatch)
         first,
         *(first.replace("en-MT-ar", f"{code}-MT-ar").replace("--to en", f"--to {code}") for code in ("de", "ru")),
     }
+
+
+def test_only_the_repositories_that_a_trial_reads_are_resolved(mirror, monkeypatch, tmp_path):
+    from xfer_ray import revisions
+    from xfer_ray.models import MBERT, PAPER_QA
+
+    monkeypatch.setenv("XFER_RAY_MIRROR", str(mirror))
+    trial = Trial(XQUAD, replace(MBERT, recipe=PAPER_QA), Corpus("en"), 0)
+    found = revisions.resolve(Results(open_storage(str(tmp_path)), "mine"), [trial])
+    assert found == {"google/xquad": "mirror", "rajpurkar/squad": "mirror", "google-bert/bert-base-multilingual-cased": "mirror"}

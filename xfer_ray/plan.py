@@ -122,7 +122,7 @@ def _missing_checkpoint(model: Model, mirror: str | None) -> str:
     if name.startswith((".", "/", "~")):
         if Path(name).expanduser().is_dir():
             return ""
-        return f"checkpoint folder {name} does not exist; write it with save_pretrained({name!r}) of a model and of its tokenizer"
+        return f"checkpoint folder {name} does not exist; `xfer-ray pretrain FILE --output {name}` or save_pretrained makes it"
     if mirror is None or Path(name).is_dir():
         return ""
     folder = Path(mirror) / name

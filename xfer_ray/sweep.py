@@ -236,30 +236,40 @@ def resources(trial: Trial, placement: Placement) -> dict[str, float]:
 
 
 def pretrain(made: Sequence[Pretraining], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
-    """Make the checkpoints that the trials need, one after another, each with the CPUs of one trial.
+    """Make the checkpoints that the trials need, as many at once as there is room for, each with the CPUs of one trial.
 
     Returns those that could not be made, by digest, with the reason.
     """
-    broken = {}
-    for pretraining in made:
-        task = ray.remote(num_cpus=placement.cpus_per_trial, max_retries=placement.max_failures)(_pretrain)
-        name = f"pretraining-{pretraining.digest}"
-        future, started = task.remote(pretraining, desk, name), time.monotonic()
-        while not ray.wait([future], timeout=1.0)[0]:
-            heartbeat = records.read_running(desk.results, name)
-            step = f"step {heartbeat.step}/{heartbeat.steps}, " if heartbeat else ""
-            progress.note(f"pre-training {pretraining.digest}: {step}{time.monotonic() - started:.0f} s")
-        try:
-            ray.get(future)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, StorageError):
-                raise error.cause from error
-            broken[pretraining.digest] = f"{type(error.cause).__name__}: {error.cause}"
-        except ray.exceptions.RayError as error:
-            broken[pretraining.digest] = f"the worker died: {str(error).strip().splitlines()[0]}"
-        records.clear_running(desk.results, name)
+    task = ray.remote(num_cpus=placement.cpus_per_trial, max_retries=placement.max_failures)(_pretrain)
+    names = {one.digest: f"pretraining-{one.digest}" for one in made}
+    waiting = {task.remote(one, desk, names[one.digest]): one.digest for one in made}
+    started, broken = time.monotonic(), {}
+    while waiting:
+        ended, _ = ray.wait(list(waiting), timeout=1.0)
+        for future in ended:
+            digest = waiting.pop(future)
+            reason = _outcome(future)
+            if reason:
+                broken[digest] = reason
+            records.clear_running(desk.results, names[digest])
+        beats = {digest: records.read_running(desk.results, names[digest]) for digest in waiting.values()}
+        steps = [f"{digest} step {beat.step}/{beat.steps}" for digest, beat in beats.items() if beat]
+        progress.note(f"pre-training {', '.join(steps or waiting.values())}: {time.monotonic() - started:.0f} s")
     progress.note("")
     return broken
+
+
+def _outcome(future: Any) -> str:
+    """Why a checkpoint could not be made, or ""; a failing storage is raised."""
+    try:
+        ray.get(future)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StorageError):
+            raise error.cause from error
+        return f"{type(error.cause).__name__}: {error.cause}"
+    except ray.exceptions.RayError as error:
+        return f"the worker died: {str(error).strip().splitlines()[0]}"
+    return ""
 
 
 def _pretrain(pretraining: Pretraining, desk: Desk, name: str) -> None:
