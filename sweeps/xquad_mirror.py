@@ -7,8 +7,8 @@ same. No test article and no question is among them. `xfer-ray pretrain sweeps/x
 from dataclasses import replace
 
 from xfer_ray import Model, Pretraining, Recipe, Sweep, grid
-from xfer_ray.core import Document
 from xfer_ray.models import MAJORITY
+from xfer_ray.recipe import Document
 from xfer_ray.tasks import XNLI_PAIRS, XQUAD_ARTICLES
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from xfer_ray.core import Recipe
 from xfer_ray.models import batches, training
 from xfer_ray.models.tokens import Tokens
+from xfer_ray.recipe import Recipe
 
 counts = st.integers(1, 200)
 lengths_of = st.lists(st.integers(1, 40), min_size=1, max_size=60).map(lambda lengths: np.array(lengths, dtype=np.int64))

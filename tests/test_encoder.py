@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
-from xfer_ray.core import Corpus, Example, Examples, Recipe, Task
+from xfer_ray.core import Corpus, Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.models import batches, encoder, majority, pairs, training
+from xfer_ray.recipe import Recipe
 
 TRAIN, HELD_OUT = tiny.examples(150), tiny.examples(60, seed=9)
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT / folder).rglob("*.py"))
 
 # Each room, from the top of the house down, and the rooms it may look into. All of them stand on the ground.
-GROUND = ("errors", "identity", "core", "contract", "text")  # each of these may look at those before it
+GROUND = ("errors", "identity", "recipe", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
     "cli": {"run", "pretrain", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "records", "results", "storage", "tasks", "trial", "progress", "audit", "analysis"},
     "run": {"sweep", "plan", "adoption", "pretrained", "progress", "trial", "records", "results", "storage"},

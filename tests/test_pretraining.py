@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from xfer_ray.core import Pretraining
 from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature import text
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.models import pretraining as maker
 from xfer_ray.models import stories
 from xfer_ray.models.miniature import CHECKPOINT
+from xfer_ray.recipe import Pretraining
 
 torch.set_num_threads(1)
 

@@ -11,10 +11,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from xfer_ray import pretrained, records, results
 from xfer_ray.contract import FineTuned
-from xfer_ray.core import Corpus, Example, Model, Pretraining, Trial
+from xfer_ray.core import Corpus, Example, Model, Trial
 from xfer_ray.data import examples_of
 from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
+from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
 from xfer_ray.trial import Desk, attempt, run

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from xfer_ray.core import Example, Examples, Recipe, Task
+from xfer_ray.core import Example, Examples, Task
 from xfer_ray.errors import DataError
+from xfer_ray.recipe import Recipe
 
 
 class Keeper(Protocol):

@@ -51,3 +51,8 @@ def demand(holds: bool, sentence: str) -> None:
     """Refuse a declaration with one sentence unless it holds."""
     if not holds:
         raise DeclarationError(sentence)
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether this is an integer, True and False left out, of at least so much."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

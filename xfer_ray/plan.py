@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xfer_ray import records, results
-from xfer_ray.core import Corpus, Model, Pretraining, Trial
+from xfer_ray.core import Corpus, Model, Trial
 from xfer_ray.identity import Json
+from xfer_ray.recipe import Pretraining
 from xfer_ray.results import PlannedTrial, Results
 
 STATES = ("done", "to_run", "failed", "blocked")

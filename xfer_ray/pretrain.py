@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from xfer_ray import pretrained, run, sweepfile
-from xfer_ray.core import Pretraining
 from xfer_ray.errors import DeclarationError, unknown
+from xfer_ray.recipe import Pretraining
 from xfer_ray.storage import Storage, open_storage
 from xfer_ray.trial import Placement
 

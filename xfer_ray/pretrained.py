@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xfer_ray.core import Pretraining
 from xfer_ray.errors import DataError
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.models import checkpoints
+from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 from xfer_ray.storage import Storage
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import adoption, plan, pretrained, records, results, storage
-from xfer_ray.core import Pretraining, Sweep, Trial
+from xfer_ray.core import Sweep, Trial
 from xfer_ray.errors import DeclarationError, StorageError
 from xfer_ray.progress import Progress
+from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 from xfer_ray.trial import Desk, Outcome, Placement, attempt
 

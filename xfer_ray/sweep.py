@@ -30,9 +30,10 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from xfer_ray import pretrained, records
-from xfer_ray.core import Pretraining, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import DeclarationError, SetupError, StorageError
 from xfer_ray.progress import Progress
+from xfer_ray.recipe import Pretraining
 from xfer_ray.storage import Storage
 from xfer_ray.trial import Desk, Placement, attempt
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import Pretraining, Sweep, Trial
+from xfer_ray.core import Sweep, Trial
 from xfer_ray.errors import DeclarationError, XferRayError, unknown
+from xfer_ray.recipe import Pretraining
 
 MOST_SEEDS = 10_000
 _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")

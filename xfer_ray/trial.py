@@ -27,10 +27,11 @@ from pathlib import Path
 
 from xfer_ray import commit, data, pretrained, records, results, scoring
 from xfer_ray.contract import Context, FineTune, FineTuned
-from xfer_ray.core import Corpus, Examples, Model, Pretraining, Task, Trial, is_commit
+from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
 from xfer_ray.errors import DataError, StorageError, XferRayError
 from xfer_ray.identity import canonical
 from xfer_ray.keeping import Checkpoints
+from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 
 HEARTBEAT_SECONDS = 1.0  # how often a running trial says where it is; for display only

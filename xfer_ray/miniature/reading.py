@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from xfer_ray.core import Document
 from xfer_ray.miniature.dictionary import gloss, gloss_question
 from xfer_ray.miniature.grammar import parts
 from xfer_ray.miniature.lexicon import LANGUAGES, NOUNS, PLACES, QUALITIES, TIMES
 from xfer_ray.miniature.meaning import NUMBERS, ROLES, Event, Phrase, fold, kind
 from xfer_ray.miniature.questions import ASKED, Question, ask
 from xfer_ray.miniature.telling import Line, joined, line
+from xfer_ray.recipe import Document
 
 SENTENCES = 3
 DOCUMENTS = 8_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from xfer_ray.core import Document
 from xfer_ray.miniature.grammar import sentence
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.meaning import Event, choose, draw, fold, general
+from xfer_ray.recipe import Document
 
 STORIES = 14_000
 LEFT_OUT = (0, 0, 1, 2)  # how many things a telling leaves out, each as likely

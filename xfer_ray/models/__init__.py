@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from xfer_ray.core import Model, Recipe
+from xfer_ray.core import Model
 from xfer_ray.models.miniature import MINIATURE_ENCODER, MINIATURE_READER, MINIATURE_TEXT_TO_TEXT
+from xfer_ray.recipe import Recipe
 
 PAPER = Recipe(
     epochs=5,  # §6

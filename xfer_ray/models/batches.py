@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer_ray.core import Recipe
 from xfer_ray.models.tokens import Tokens
+from xfer_ray.recipe import Recipe
 
 Rows = NDArray[np.int64]
 

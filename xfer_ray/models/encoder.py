@@ -13,11 +13,12 @@ import transformers
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Examples, Recipe, Task
+from xfer_ray.core import Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, pairs, spans, training
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
+from xfer_ray.recipe import Recipe
 
 # What BERT's kin call their dropout probabilities: in the layers, in the attention, before the classifier.
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")

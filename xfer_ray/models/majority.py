@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Example, Examples, Recipe, Task
+from xfer_ray.core import Example, Examples, Task
+from xfer_ray.recipe import Recipe
 
 
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from xfer_ray.core import Model, Pretraining, Recipe
+from xfer_ray.core import Model
 from xfer_ray.miniature.reading import documents
 from xfer_ray.miniature.text import stories
+from xfer_ray.recipe import Pretraining, Recipe
 
 # Sizes, rates and steps were chosen by trial on this world, for two CPU cores.
 CHECKPOINT = Pretraining(

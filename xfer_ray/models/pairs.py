@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xfer_ray.contract import Predict
-from xfer_ray.core import Example, Examples, Recipe
+from xfer_ray.core import Example, Examples
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
 from xfer_ray.models.tokens import Tokens, encoded
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
+from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

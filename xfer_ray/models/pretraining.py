@@ -16,11 +16,11 @@ import torch
 from torch import distributed, nn
 
 from xfer_ray.contract import Keeper
-from xfer_ray.core import Document, Pretraining, Texts
 from xfer_ray.errors import DeclarationError, demand
 from xfer_ray.models import objectives, stories, streams, vocabulary
 from xfer_ray.models.checkpoints import locate
 from xfer_ray.models.pretraining_loop import Course, Hooks, Point, Taken, rank, train, workers
+from xfer_ray.recipe import Document, Pretraining, Texts
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

@@ -21,8 +21,8 @@ from safetensors.torch import load_model, save_model
 from torch import distributed, nn
 
 from xfer_ray.contract import Keeper
-from xfer_ray.core import Pretraining
 from xfer_ray.errors import XferRayError, demand
+from xfer_ray.recipe import Pretraining
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from xfer_ray.core import Document, Pretraining
 from xfer_ray.models.pretraining_loop import Taken
 from xfer_ray.models.streams import by_language, characters, probabilities
 from xfer_ray.models.vocabulary import SPECIAL
+from xfer_ray.recipe import Document, Pretraining
 
 if TYPE_CHECKING:
     from transformers import BertModel, BertTokenizer

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from xfer_ray.core import Document, Texts
 from xfer_ray.errors import DataError, unknown
+from xfer_ray.recipe import Document, Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

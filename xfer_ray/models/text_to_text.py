@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from xfer_ray.contract import Context, FineTuned, Predict
-from xfer_ray.core import Example, Examples, Recipe, Task
+from xfer_ray.core import Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, training, wording
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
@@ -22,6 +22,7 @@ from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
 from xfer_ray.models.tokens import Tokens, encoded_texts
 from xfer_ray.models.training import Lessons, Run
+from xfer_ray.recipe import Recipe
 
 log = logging.getLogger(__name__)
 _IGNORED = -100  # a label that asks for nothing

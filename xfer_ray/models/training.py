@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
 from xfer_ray.contract import Context
-from xfer_ray.core import Recipe, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import XferRayError, demand
 from xfer_ray.models import resume
 from xfer_ray.models.batches import Grid, Rows, micro_batches, padded, plan, total_steps
 from xfer_ray.models.tokens import Tokens
+from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer_ray.core import Example, Examples, Recipe
+from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models.characters import covered
 from xfer_ray.models.checkpoints import made
 from xfer_ray.models.tokens import CHUNK, Tokens
+from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
