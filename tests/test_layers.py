@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "data": set(),
     "folders": {"storage"},
     "pretrain": {"models", "pretrained", "sweep", "sweepfile", "storage", "trial", "results", "run"},
-    "pretrained": {"keeping", "models", "results", "storage"},
+    "pretrained": {"folders", "keeping", "models", "results", "storage"},
     "progress": {"records", "results"},
     "plan": {"records", "results"},
     "adoption": {"commit", "results"},

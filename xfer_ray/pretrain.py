@@ -76,13 +76,14 @@ def _make(name: str, pretraining: Pretraining, storage: Storage, options: Option
         make = functools.partial(pretrained.make, watch=show.points, seconds=options.seconds)
         make(storage, pretraining, run.scratch(), lambda step, steps: None)
         return
-    from xfer_ray import sweep as ray_sweep  # imports Ray
+    from xfer_ray.sweep import connecting  # imports Ray
+    from xfer_ray.sweep import pretraining as training
 
-    ray_sweep.connect(Placement(options.address or os.environ.get("RAY_ADDRESS")), module)
+    connecting.connect(Placement(options.address or os.environ.get("RAY_ADDRESS")), module)
     try:
-        ray_sweep.pretrain_together(pretraining, storage, run.scratch(), options.workers, seconds=options.seconds)
+        training.pretrain_together(pretraining, storage, run.scratch(), options.workers, seconds=options.seconds)
     finally:
-        ray_sweep.disconnect()
+        connecting.disconnect()
 
 
 class _Display:

@@ -66,14 +66,14 @@ def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module:
     if placement.in_process:
         ready, failed = _split(missing, _make(to_make, desk, progress), desk, progress)
         return failed | _in_process(ready, desk, progress, placement.fail_fast)
-    from xfer_ray import sweep as ray_sweep  # imports Ray
+    from xfer_ray.sweep import connecting, pretraining, tuning  # imports Ray
 
-    ray_sweep.connect(placement, module)
+    connecting.connect(placement, module)
     try:
-        ready, failed = _split(missing, ray_sweep.pretrain(to_make, desk, placement, progress), desk, progress)
-        return failed | (ray_sweep.fit(ready, desk, placement, progress) if ready else {})
+        ready, failed = _split(missing, pretraining.pretrain(to_make, desk, placement, progress), desk, progress)
+        return failed | (tuning.fit(ready, desk, placement, progress) if ready else {})
     finally:
-        ray_sweep.disconnect()
+        connecting.disconnect()
         for trial in missing:
             records.clear_running(desk.results, trial.id)
 

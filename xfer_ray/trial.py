@@ -4,7 +4,7 @@
 
 A trial fine-tunes one model on one source corpus with one seed, answers every target zero-shot in one pass, and commits.
 data.py reads, a module of models/ trains, keeping.py holds the checkpoints on the way, scoring.py answers and scores.
-It needs no Ray: `sweep.py` calls `attempt` on a worker, `run.py` calls it in process.
+It needs no Ray: `sweep/tuning.py` calls `attempt` on a worker, `run.py` calls it in process.
 """
 
 from __future__ import annotations

@@ -1,0 +1,46 @@
+"""The commands. Text goes to stdout, progress and notes to stderr; exit codes are those of errors.py."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import typer
+
+from xfer_ray.cli import making, reading, sweeps
+from xfer_ray.errors import StorageError, XferRayError
+
+app = typer.Typer(
+    name="xfer-ray",
+    help="From which language should one fine-tune a multilingual model?",
+    epilog="Begin with: xfer-ray run sweeps/demo.py",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (sweeps.plan, sweeps.run, sweeps.status, reading.tables, making.pretrain, reading.rescore, reading.check):
+    app.command()(command)
+app.command("import")(reading.import_)
+
+audit_app = typer.Typer(help="What is in the data.", no_args_is_help=True, rich_markup_mode=None)
+audit_app.command("answers")(reading.audit_answers)
+app.add_typer(audit_app, name="audit")
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence on stderr and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows "?"
+    try:
+        app()
+    except XferRayError as error:
+        print(f"xfer-ray: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"xfer-ray: {StorageError(error)}", file=sys.stderr)
+        sys.exit(StorageError.exit_code)

@@ -1,0 +1,66 @@
+"""Arguments and options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xfer_ray.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from xfer_ray.results import Results
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, such as sweeps/demo.py.")]
+ResultsFolder = Annotated[str, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo.")]
+Storage = Annotated[str, typer.Option(help="Folder that holds the results of all sweeps.")]
+Mirror = Annotated[
+    str | None, typer.Option(envvar="XFER_RAY_MIRROR", help="Folder laid out like the hub, DIR/<owner>/<name>; nothing is then fetched.")
+]
+Only = Annotated[str | None, typer.Option(help="Only these trials: task=…, model=…, source=…, seed=…, separated by commas.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the declared ones, such as 0-4.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def use_mirror(mirror: str | None) -> None:
+    """Let everything that is read come from a mirror."""
+    if mirror is None:
+        return
+    if not Path(mirror).is_dir():
+        raise DeclarationError(f"--mirror {mirror!r} is not a folder; give one laid out like the hub, DIR/<owner>/<name>")
+    os.environ["XFER_RAY_MIRROR"] = str(Path(mirror).resolve())
+
+
+def open_results(folder: str) -> Results:
+    """The results in a folder, STORAGE/NAME; refused where no sweep was planned."""
+    from xfer_ray import results
+    from xfer_ray.storage import open_storage
+
+    path = Path(folder).absolute()
+    found = results.Results(open_storage(str(path.parent)), path.resolve().name if folder in (".", "..") else path.name)
+    if not results.has_plan(found):
+        raise DeclarationError(
+            f"{folder} holds no sweep.json, so it is not the results of a sweep; give STORAGE/NAME, such as results/demo"
+        )
+    return found
+
+
+def gpus(text: str) -> float | None:
+    """What --gpus-per-trial asks for; None: decide from what is there."""
+    if text == "auto":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise DeclarationError(f"--gpus-per-trial {text!r} is neither 'auto' nor a number of at least 0")
+    return number
+
+
+def interrupt(number: int, received: list[int]) -> None:
+    """SIGTERM ends a run as Ctrl-C does; Ray's own waits know that exception and no other."""
+    received.append(number)
+    raise KeyboardInterrupt

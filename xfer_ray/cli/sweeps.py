@@ -1,0 +1,186 @@
+"""Commands on a sweep: plan, run, status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xfer_ray.cli.options import AsJson, Mirror, Only, ResultsFolder, Seeds, Storage, SweepFile, gpus, interrupt, open_results, use_mirror
+
+if TYPE_CHECKING:
+    from xfer_ray.plan import Estimate, State
+    from xfer_ray.results import Plan, Results
+    from xfer_ray.run import Summary
+
+
+def plan(
+    sweep: SweepFile,
+    storage: Storage = "results",
+    mirror: Mirror = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every trial of a sweep and its state, what it will cost, and which columns of its tables will exist.
+
+    Starts nothing and writes nothing.
+    """
+    from xfer_ray import plan as planning
+    from xfer_ray import results, sweepfile
+    from xfer_ray.results import Results
+    from xfer_ray.storage import open_storage
+
+    use_mirror(mirror)
+    declared, _ = sweepfile.read(sweep)
+    declared, chosen = sweepfile.choose(declared, seeds=seeds, only=only)
+    found = Results(open_storage(storage), declared.name)
+    written = results.plan_of(declared, {})
+    asked = {t.id for t in chosen}
+    states = planning.states(found, [t for t in written.trials if t.trial in asked], planning.blocked(chosen))
+    gpus = {name: model.gpus for name, model in planning.models_of(chosen).items()}
+    estimate = planning.estimate(found, states, gpus)
+    if as_json:
+        print(json.dumps(_plan_json(written, found, states, estimate), indent=1))
+    else:
+        _print_plan(declared.name, written, states, estimate)
+
+
+def run(
+    sweep: SweepFile,
+    storage: Storage = "results",
+    mirror: Mirror = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")
+    ] = None,
+    gpus_per_trial: Annotated[str, typer.Option(help="auto (the model's share where a node has a GPU, else CPUs) or a number.")] = "auto",
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPU threads of one trial.")] = 1,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most this many trials at once.")] = None,
+    max_failures: Annotated[int, typer.Option(min=0, help="How often a trial whose worker died or raised is tried again.")] = 2,
+    fail_fast: Annotated[bool, typer.Option(help="Stop the sweep at the first failure.")] = False,
+    keep_models: Annotated[bool, typer.Option(help="Keep each fine-tuned model under RESULTS/models.")] = False,
+    oracle: Annotated[
+        bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")
+    ] = False,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")] = 10.0,
+    in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
+) -> None:
+    """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
+    from xfer_ray import plan as planning
+    from xfer_ray import results, revisions, sweepfile
+    from xfer_ray import run as running
+    from xfer_ray.trial import Desk, Placement
+
+    use_mirror(mirror)
+    declared, module = sweepfile.read(sweep)
+    declared, chosen = sweepfile.choose(declared, seeds=seeds, only=only)
+    found = running.prepare(declared, storage)
+    blocked = planning.blocked(chosen)
+    resolved = revisions.resolve(found, [trial for trial in chosen if trial.id not in blocked])
+    results.write_plan(found, results.plan_of(declared, resolved))
+    desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes)
+    placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
+    terminated: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
+    again = shlex.join(["xfer-ray", *sys.argv[1:]])
+    try:
+        summary = running.run(declared, chosen, found, desk, placement, module)
+    except KeyboardInterrupt:
+        done = len(results.done(found) & {t.id for t in chosen})
+        print(f"\nstopped with {done} of {len(chosen)} trials done; go on with: {again}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(143 if terminated else 130)  # Ray's threads may still be waiting
+    _print_summary(summary, storage, declared.name, again)
+    if summary.failed or summary.blocked:
+        raise typer.Exit(5)
+
+
+def status(results_folder: ResultsFolder, as_json: AsJson = False) -> None:
+    """Show what is done, running and failed, from the files of a sweep alone."""
+    from xfer_ray import plan as planning
+    from xfer_ray import records, results
+
+    found = open_results(results_folder)
+    written = results.read_plan(found)
+    states = planning.with_running(found, planning.states(found, written.trials, {}))
+    counts = planning.counts(states)
+    if as_json:
+        trials = [state.json() for state in states]
+        print(json.dumps({"sweep": written.sweep, "results": results_folder, "trials": trials, "counts": counts}, indent=1))
+        return
+    print(f"{written.sweep}: {_counted(counts)}")
+    for state in states:
+        if state.state in ("failed", "running"):
+            print(f"  {state.state:8} {state.trial.trial}: {state.reason}")
+    for trial in records.conflicts(found):
+        print(f"  conflict {trial}: a second run gave other scores; the first ones stay, see {results_folder}/conflicts/{trial}.json")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    words = {"done": "done", "to_run": "to run", "failed": "failed", "blocked": "blocked", "running": "running"}
+    total = sum(counts.values())
+    return f"{total} trial{'' if total == 1 else 's'}, " + ", ".join(
+        f"{counts[k]} {words[k]}" for k in words if counts.get(k) or k in ("done", "to_run")
+    )
+
+
+def _plan_json(written: Plan, found: Results, states: tuple[State, ...], estimate: Estimate) -> dict[str, object]:
+    from analysis import rules
+    from xfer_ray import plan as planning
+
+    return {
+        "sweep": written.sweep,
+        "results": found.url,
+        "trials": [state.json() for state in states],
+        "counts": planning.counts(states),
+        "denominators": rules.planned_denominators(written),
+        "estimate": estimate.json(),
+        "licences": {name: facts.licence for name, facts in written.tasks.items()},
+    }
+
+
+def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: Estimate) -> None:
+    from analysis import rules
+    from xfer_ray import plan as planning
+    from xfer_ray.progress import duration
+
+    print(f"{name}: {_counted(planning.counts(states))}")
+    for state in states:
+        why = f": {state.reason}" if state.state == "failed" else ""
+        print(f"  {state.state.replace('_', ' '):8} {state.trial.trial}{why}")
+    for reason, number in Counter(state.reason for state in states if state.state == "blocked").items():
+        print(f"  {number} blocked because {reason}")
+    missing = [d for d in rules.planned_denominators(written) if d["source"] is None]
+    for entry in missing:
+        where = f"{entry['target']} with {entry['model']} on {entry['task']}"
+        print(f"  no denominator for {where}: plan a source of that language, or name one with `tables --denominators`")
+    for task, facts in written.tasks.items():
+        print(f"  license of {task}: {facts.licence or 'not known'}")
+    if not estimate.trials:
+        return
+    if estimate.worker_hours is None:
+        print("  estimate: unknown until one trial of each task and model is committed")
+        return
+    gpu = "" if estimate.gpu_hours is None else f", {estimate.gpu_hours:.2f} GPU hours"
+    size = (estimate.disk_bytes or 0) / 1e6
+    print(f"  estimate: {duration(estimate.worker_hours * 3600)} of one worker{gpu}, {size:.1f} MB, from committed trials")
+
+
+def _print_summary(summary: Summary, storage: str, name: str, again: str) -> None:
+    print(f"{name}: {summary.done} of {summary.total} trials done", file=sys.stderr)
+    for reason in dict.fromkeys(summary.blocked.values()):
+        trials = [trial for trial, why in summary.blocked.items() if why == reason]
+        print(f"  blocked {', '.join(trials)}: {reason}", file=sys.stderr)
+    if summary.failed:
+        print(f"  {len(summary.failed)} failed; tracebacks are in {storage}/{name}/failures; try again with: {again}", file=sys.stderr)
+    if summary.done:
+        print(f"  next: xfer-ray tables {shlex.quote(str(Path(storage) / name))}", file=sys.stderr)
