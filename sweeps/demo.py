@@ -1,8 +1,12 @@
-"""Does it matter from which language one fine-tunes? The embedded world, seven sources, a few minutes on two cores."""
+"""Does it matter from which language one fine-tunes? The embedded world, nine sources, a few minutes on two cores.
+
+Seven sources are the original and its human translations; German and Russian are machine-translated too.
+"""
 
 from xfer_ray import Sweep, grid
 from xfer_ray.models import MAJORITY
 from xfer_ray.models.miniature import MINIATURE_ENCODER
 from xfer_ray.tasks.miniature import MINIATURE
 
-SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MAJORITY, MINIATURE_ENCODER], sources=MINIATURE.targets, seeds=[0, 1, 2]))
+SOURCES = [*map(str, MINIATURE.targets), "de-MT-en", "ru-MT-en"]
+SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MAJORITY, MINIATURE_ENCODER], sources=SOURCES, seeds=[0, 1, 2]))

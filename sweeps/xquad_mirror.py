@@ -65,7 +65,9 @@ TEXT_TO_TEXT = Pretraining(
     sampling="uniform",
     max_length=128,
     batch_size=16,
-    steps=600,
+    steps=1_000,
+    learning_rate=1e-3,
+    start="mimetic",
 )
 # Sizes, rates and lengths: ours, for two CPU cores.
 SMALL_ENCODER = Model(
@@ -78,13 +80,19 @@ SMALL_TEXT_TO_TEXT = Model(
     name="mt5-small-mirror",
     family="text_to_text",
     checkpoint=TEXT_TO_TEXT,
-    recipe=Recipe(learning_rate=2e-3, batch_size=16, steps=300, select_every=100, max_length=256, max_target_length=24, warmup_steps=20),
+    recipe=Recipe(learning_rate=1e-3, batch_size=16, steps=300, select_every=100, max_length=384, max_target_length=24, warmup_steps=20),
     gpus=0.1,
 )
+# The floors: the same checkpoints after a single step.
 UNTRAINED = replace(SMALL_ENCODER, name="untrained", recipe=replace(SMALL_ENCODER.recipe, epochs=None, steps=1, warmup_steps=1))
+UNTRAINED_TEXT_TO_TEXT = replace(
+    SMALL_TEXT_TO_TEXT,
+    name="mt5-untrained",
+    recipe=replace(SMALL_TEXT_TO_TEXT.recipe, steps=1, select_every=None, warmup_steps=1),
+)
 SOURCES = ["en-O", "de-HT-en", "ru-HT-en"]
 SWEEP = Sweep(
     "xquad_mirror",
     grid(tasks=[XQUAD_ARTICLES], models=[SMALL_ENCODER, SMALL_TEXT_TO_TEXT], sources=SOURCES)
-    + grid(tasks=[XQUAD_ARTICLES], models=[UNTRAINED, MAJORITY], sources=["en-O"]),
+    + grid(tasks=[XQUAD_ARTICLES], models=[UNTRAINED, UNTRAINED_TEXT_TO_TEXT, MAJORITY], sources=["en-O"]),
 )

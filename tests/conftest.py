@@ -26,3 +26,9 @@ def mirror() -> Path:
 def paper() -> Path:
     """The printed tables of Turc et al. 2021 as CSV."""
     return _beside("XFER_RAY_TEST_PAPER", "paper")
+
+
+@pytest.fixture(scope="session")
+def squad_mt_pt() -> Path:
+    """Questions of SQuAD's training set, machine-translated to Portuguese by others, answers and contexts apart."""
+    return _beside("XFER_RAY_TEST_SQUAD_MT_PT", "squad-mt-pt")

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from committed import DIGEST, plan_for, scores_of
 
-from xfer_ray import audit, commit, results
+from xfer_ray import commit, results
+from xfer_ray.audit import answers as audit
 from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.results import PlannedTrial, Prediction, Results

@@ -13,10 +13,13 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 # Each room, from the top of the house down, and the rooms it may look into. All of them stand on the ground.
 GROUND = ("errors", "identity", "recipe", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
-    "cli": {"run", "pretrain", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "records", "results", "storage", "tasks", "trial", "progress", "audit", "analysis"},
+    "cli": {"run", "pretrain", "translate", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "records", "results", "storage", "tasks", "trial", "progress", "audit", "analysis"},
     "run": {"sweep", "plan", "adoption", "pretrained", "progress", "trial", "records", "results", "storage"},
-    "sweep": {"pretrained", "progress", "trial", "records", "storage"},
-    "audit": {"data", "results", "analysis"},
+    "translate": {"sweep", "shard", "translation", "corpora", "models", "data", "revisions", "storage", "trial"},
+    "sweep": {"pretrained", "progress", "trial", "shard", "records", "storage"},
+    "shard": {"translation", "corpora", "models"},
+    "corpora": {"translation", "results", "storage"},
+    "audit": {"data", "translation", "results", "analysis"},
     "revisions": {"tasks", "models", "results"},
     "sweepfile": {"metrics"},
     "trial": {"models", "data", "scoring", "keeping", "pretrained", "commit", "records", "results"},
@@ -39,14 +42,19 @@ MAY_IMPORT = {
     "metrics": set(),
     "tasks": {"miniature"},
     "models": {"miniature"},
+    "translation": {"miniature"},
     "miniature": set(),
     "analysis": {"results"},
     "sweeps": {"tasks", "models"},
 }  # fmt: skip
 DOORS = {
     "ray": {"sweep"},
-    "torch": {"models"},
-    "transformers": {"models"},
+    "torch": {"models", "translation"},
+    "transformers": {"models", "translation"},
+    "ctranslate2": {"translation"},
+    "sentencex": {"translation"},
+    "langcodes": {"translation"},
+    "edlib": {"translation"},
     "tokenizers": {"models"},
     "safetensors": {"models"},
     "datasets": {"tasks"},

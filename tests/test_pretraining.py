@@ -148,4 +148,4 @@ def test_pre_training_learns(tmp_path, monkeypatch):
 def test_an_architecture_that_cannot_be_pre_trained_is_refused(tmp_path):
     with pytest.raises(DeclarationError) as caught:
         make(replace(SMALL, steps=1, architecture={"model_type": "t5"}), tmp_path)
-    assert str(caught.value) == "objective 'mlm+rtd' does not pre-train model_type 't5'; possible for it: span_corruption"
+    assert str(caught.value) == "objective 'mlm+rtd' does not pre-train model_type 't5'; possible for it: span_corruption, translation"

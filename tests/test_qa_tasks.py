@@ -335,7 +335,10 @@ def test_the_command_names_the_last_step_of_a_chain():
     ("card", "sentence"),
     [
         ({"counts": {"train": 4}}, "train.parquet has 3 examples, and its card says 4; delete the folder, and make it again with "),
-        ({"counts": 3}, "train.parquet has 3 examples, and its card says None; "),
+        ({"counts": 3}, "card.json does not say how many examples train.parquet has; delete the folder, and make it again with "),
+        ({"counts": {"test": 3}}, "card.json does not say how many examples train.parquet has; delete the folder, and make it again with "),
+        ({"task": "xnli"}, "card.json is the card of a translation of 'xnli', and its folder is one of 'xquad'"),
+        ({"fingerprint": {}}, "train.parquet is not what its card says: its fingerprint is "),
         ({"fingerprint": {"train": "0" * 64}}, "train.parquet is not what its card says: its fingerprint is "),
         ({"corpus": "de-MT-en"}, "card.json is the card of corpus 'de-MT-en', and its folder is named 'de-MT-en~opus'"),
     ],
@@ -386,6 +389,30 @@ def test_pairs_too_are_read_from_corpus_folders_by_the_same_policy(tmp_path, cap
     assert "xfer-ray translate pawsx --from en --to de --label opus" in PAWSX_PAIRS.missing(OPUS, "train")
 
 
+def test_a_folder_whose_writing_was_broken_off_is_refused(tmp_path, folders):
+    """The card is put last: what there is before it, or of the file, counts for nothing."""
+    folder = translated(tmp_path, OPUS, *ITEMS)
+    whole = (folder / "train.parquet").read_bytes()
+    (folder / "train.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"train.parquet: Parquet magic bytes not found in footer"):
+        folders(OPUS, "train")
+    translated(tmp_path, OPUS, *ITEMS[:2], **json.loads((folder / "card.json").read_text()))
+    with pytest.raises(DataError, match=r"train.parquet has 2 examples, and its card says 3; delete the folder, and make it again with "):
+        folders(OPUS, "train")
+    pd.DataFrame({"id": ["q0"], "first": ["?"]}).to_parquet(folder / "train.parquet", index=False)
+    with pytest.raises(DataError, match=r"train.parquet: no column second, answers, starts; found: id, first$"):
+        folders(OPUS, "train")
+
+
+def test_an_edited_text_is_seen(tmp_path, folders):
+    folder = translated(tmp_path, OPUS, *ITEMS)
+    card = (folder / "card.json").read_text()
+    translated(tmp_path, OPUS, replace(ITEMS[0], first="Wie tief?"), *ITEMS[1:])
+    (folder / "card.json").write_text(card)
+    with pytest.raises(DataError, match=r"train.parquet is not what its card says: its fingerprint is [0-9a-f]{64}; delete the folder"):
+        folders(OPUS, "train")
+
+
 def test_sources_that_are_compared_keep_the_questions_that_all_of_them_have(tmp_path):
     english, german, russian = (Corpus.parse(text) for text in ("en-MT-fi", "de-MT-fi", "ru-MT-fi"))
     load = QaSets(name="t", parts=(SMALL,), shared_by=(english, german), translated=str(tmp_path))
@@ -404,9 +431,40 @@ def test_sources_that_are_compared_keep_the_questions_that_all_of_them_have(tmp_
     translated(tmp_path, english, *ITEMS, benchmark="t")
     with pytest.raises(DataError) as refused:
         load(english, "train")
+    assert str(refused.value) == ("t, split 'train': en-MT-fi, de-MT-fi have no example in common; their ids must be those of their origin")
+
+
+def test_pairs_that_are_compared_keep_the_rows_that_all_of_them_have(tmp_path, monkeypatch, caplog):
+    from xfer_ray.tasks import XNLI, XNLI_PAIRS
+
+    monkeypatch.delenv("XFER_RAY_MIRROR", raising=False)
+    pairs = tuple(Example(str(row), f"a {row}", "b", ("neutral",)) for row in range(4))
+    opus, other, third = OPUS, replace(OPUS, label="other"), replace(OPUS, label="third")
+    load = replace(XNLI_PAIRS, shared_by=(opus, other), translated=str(tmp_path))
+    translated(tmp_path, opus, *pairs[:3], benchmark="xnli")
+    command = "make it with `xfer-ray translate xnli --from en --to de --label other`"
+    assert load.missing(opus, "train") == f"the folder {tmp_path}/xnli/de-MT-en~other does not exist; {command}"
+    with pytest.raises(DataError, match=r"xnli/de-MT-en~other does not exist; make it with "):
+        load(opus, "train")
+    translated(tmp_path, other, *pairs[1:], benchmark="xnli")
+    translated(tmp_path, third, *pairs, benchmark="xnli")
+    with caplog.at_level("INFO"):
+        assert [one.id for one in load(opus, "train")] == ["1", "2"]
+    assert caplog.messages == ["xnli, split 'train': de-MT-en~opus keeps 2 of 3 examples, those that de-MT-en~opus, de-MT-en~other share"]
+    assert [one.id for one in load(other, "train")] == ["1", "2"]
+    assert load.missing(opus, "train") == ""
+    assert len(load(third, "train")) == 4  # not compared
+    translated(tmp_path, opus, *pairs[:3], benchmark="xnli", split="test")
+    assert len(load(opus, "test")) == 3  # another split
+    translated(tmp_path, opus, *pairs[:3], benchmark="xnli")
+    translated(tmp_path, other, *(replace(one, id=f"row-{one.id}") for one in pairs), benchmark="xnli")
+    with pytest.raises(DataError) as refused:
+        load(opus, "train")
     assert str(refused.value) == (
-        "t, split 'train': en-MT-fi, de-MT-fi have no question in common; their ids must be those of their origin"
+        "xnli, split 'train': de-MT-en~opus, de-MT-en~other have no example in common; their ids must be those of their origin"
     )
+    assert Trial(replace(XNLI, load=load), MAJORITY, ENGLISH, 0).digest != Trial(XNLI, MAJORITY, ENGLISH, 0).digest
+    assert Trial(replace(XNLI, load=replace(load, shared_by=())), MAJORITY, ENGLISH, 0).digest == Trial(XNLI, MAJORITY, ENGLISH, 0).digest
 
 
 def test_what_is_compared_and_the_repositories_are_in_the_digest_and_the_folder_is_not():

@@ -93,7 +93,7 @@ def test_no_scores_are_a_table_without_rows(tmp_path):
 
 def test_a_thousand_trials_are_listed_and_read_in_little_time(tmp_path):
     found = Results(open_storage(str(tmp_path)), "toy")
-    data = results.to_bytes(results.scores_table(scores_of(predictions_of(NAME))))
+    data = results.to_bytes(results.flat_table(Score, scores_of(predictions_of(NAME))))
     folder = tmp_path / "toy" / "scores"
     folder.mkdir(parents=True)
     for seed in range(1000):

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xfer_ray.core import Score
 from xfer_ray.errors import DataError
-from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, has_plan, predictions_table, read_plan, scores_table, to_bytes
+from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, has_plan, predictions_table, read_plan, schema_of, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +169,7 @@ def _fault_of_predictions(rows: pd.DataFrame, trial: str) -> str:
 
 
 def _fault_of_scores(rows: pd.DataFrame, trial: str, sweep: str) -> str:
-    if list(rows.columns) != scores_table(()).schema.names:
+    if list(rows.columns) != schema_of(Score).names:
         return "its columns are not those of scores"
     for column, named in (("trial", trial), ("digest", trial.rpartition("-")[2]), ("sweep", sweep)):
         if set(rows[column]) != {named}:

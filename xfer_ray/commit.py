@@ -18,13 +18,12 @@ from xfer_ray.results import (
     Point,
     Prediction,
     Results,
-    curves_table,
     examples_table,
+    flat_table,
     from_bytes,
     is_done,
     predictions_table,
     put_json,
-    scores_table,
     to_bytes,
 )
 
@@ -48,7 +47,7 @@ def put_predictions(results: Results, trial: str, predictions: Sequence[Predicti
 
 def put_scores(results: Results, scores: Sequence[Score]) -> Commit:
     """The second half: from now on the trial is done."""
-    data = to_bytes(scores_table(scores))
+    data = to_bytes(flat_table(Score, scores))
     path = results.table("scores", scores[0].trial)
     if not results.storage.create(path, data):
         return _compare(results, scores)
@@ -90,7 +89,7 @@ def _agree(first: Mapping[str, typing.Any] | None, second: Score | None) -> bool
 def put_curve(results: Results, trial: str, points: Sequence[Point]) -> None:
     """The learning curve of a trial, where it has one."""
     if points:
-        results.storage.replace(results.table("curves", trial), to_bytes(curves_table(points)))
+        results.storage.replace(results.table("curves", trial), to_bytes(flat_table(Point, points)))
 
 
 def put_examples(results: Results, task: str, target: str, examples: Examples) -> None:

@@ -97,8 +97,8 @@ _CHOICES = {
 Document = Mapping[str, tuple[str, ...]]
 Texts = Sequence[Document] | Mapping[str, Iterable[str]]
 
-_OBJECTIVES = {"mlm+rtd": ("bert",), "mlm": (), "span_corruption": ("t5", "mt5", "umt5")}
-_TEXT_TO_TEXT = _OBJECTIVES["span_corruption"]
+_TEXT_TO_TEXT = ("t5", "mt5", "umt5")
+_OBJECTIVES = {"mlm+rtd": ("bert",), "mlm": (), "span_corruption": _TEXT_TO_TEXT, "translation": _TEXT_TO_TEXT}
 _SAMPLINGS = ("uniform", "proportional")
 
 
@@ -112,12 +112,14 @@ class Pretraining:
     from.
 
     `objective`: "mlm+rtd", masked and replaced tokens of pairs of sentences; "mlm", masked tokens (Devlin et al. 2019);
-    "span_corruption" (Raffel et al. 2020, section 3.1.4). The last two read packed rows of `max_length` tokens, each in one language,
-    and take `tokens`, a budget of batch_size x max_length a step, in place of `steps`.
+    "span_corruption" (Raffel et al. 2020, section 3.1.4). These two read packed rows of `max_length` tokens, each in one language,
+    and take `tokens`, a budget of batch_size x max_length a step, in place of `steps`. "translation" reads pairs of sentences: from
+    the first language of a document into each of its others, which `sampling` weighs; pairs beyond `max_length` are left out.
 
     `sampling` over languages: weights by language (default: all alike); "uniform"; "proportional" to the characters of text,
     n; or the exponent alpha of p ~ n^alpha (Xue et al. 2021, section 3.1, take 0.3). `schedule`: "linear" up over `warmup_steps` and
     down to 0, or "inverse_square_root": learning_rate x sqrt(k / max(step, k)) with k = warmup_steps. `precision` as in a Recipe.
+    `start="mimetic"` lets a small text-to-text model begin as trained ones are (models/mimetic.py); "mlm+rtd" always does so.
     `micro_batch` says how a batch meets the device.
     """
 
@@ -130,13 +132,14 @@ class Pretraining:
     batch_size: int = 48
     learning_rate: float = 2e-3
     warmup_steps: int = 50
-    objective: Literal["mlm+rtd", "mlm", "span_corruption"] = "mlm+rtd"
+    objective: Literal["mlm+rtd", "mlm", "span_corruption", "translation"] = "mlm+rtd"
     tokens: int = 0
     max_length: int = 128
     optimizer: Literal["adamw", "adafactor"] = "adamw"
     schedule: Literal["linear", "inverse_square_root"] = "linear"
     precision: Literal["bf16", "fp32"] = "bf16"
     initialize: str = ""
+    start: Literal["random", "mimetic"] = "random"
     micro_batch: int | None = field(default=None, metadata={"identity": False})
 
     def __post_init__(self) -> None:
@@ -186,11 +189,16 @@ class Pretraining:
         """The objective fits the architecture and what it reads."""
         kind, objective = self.architecture["model_type"], self.objective
         fits = kind not in _TEXT_TO_TEXT if objective == "mlm" else kind in _OBJECTIVES[objective]
-        fitting = "span_corruption" if kind in _TEXT_TO_TEXT else "mlm, mlm+rtd" if kind == "bert" else "mlm"
+        fitting = "span_corruption, translation" if kind in _TEXT_TO_TEXT else "mlm, mlm+rtd" if kind == "bert" else "mlm"
         demand(fits, f"objective {objective!r} does not pre-train model_type {kind!r}; possible for it: {fitting}")
         demand(
             objective != "mlm+rtd" or not (self.tokens or self.initialize or self.optimizer != "adamw" or self.schedule != "linear"),
             "objective 'mlm+rtd' starts anew, counts steps, and knows adamw and the linear schedule only; objective 'mlm' has the others",
+        )
+        demand(objective != "translation" or not self.tokens, "objective 'translation' counts steps; give steps in place of tokens")
+        demand(
+            self.start == "random" or (kind in _TEXT_TO_TEXT and not self.initialize),
+            f"start 'mimetic' is for {', '.join(_TEXT_TO_TEXT)} that begin anew; give start='random'",
         )
         room = self.architecture.get("max_position_embeddings", self.max_length)
         demand(
@@ -219,4 +227,5 @@ _PRETRAINING_CHOICES = {
     "optimizer": ("adamw", "adafactor"),
     "schedule": ("linear", "inverse_square_root"),
     "precision": ("bf16", "fp32"),
+    "start": ("random", "mimetic"),
 }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from xfer_ray import metrics
 from xfer_ray.core import Corpus, Score
 from xfer_ray.errors import DataError, unknown
-from xfer_ray.results import Results, done, from_bytes, scores_schema, scores_table, stems, to_bytes
+from xfer_ray.results import Results, done, flat_table, from_bytes, schema_of, stems, to_bytes
 
 Row = dict[str, typing.Any]
 Answers = Mapping[str, tuple[str, ...]]  # by the id of the example
@@ -88,7 +88,7 @@ def _rescore(desk: _Desk, trial: str, *, is_there: bool) -> bool:
         return False
     predictions = _predictions(desk.results, trial) if defined else {}
     scores = [_score(desk, row, predictions.get((row["target"], row["selection"]), [])) for row in defined]
-    desk.results.storage.replace(desk.results.rescored(desk.metric, trial), to_bytes(scores_table(scores)))
+    desk.results.storage.replace(desk.results.rescored(desk.metric, trial), to_bytes(flat_table(Score, scores)))
     return True
 
 
@@ -99,7 +99,7 @@ def _language(row: Row) -> str:
 def _of_first_metric(results: Results, trial: str) -> list[Row]:
     """The rows of a trial's scores that its first metric has, one for each target and selection."""
     path = results.table("scores", trial)
-    rows = _rows(results, path, scores_schema().names)
+    rows = _rows(results, path, schema_of(Score).names)
     if not rows:
         raise DataError(f"{path} holds no scores")
     return [row for row in rows if row["metric"] == rows[0]["metric"]]
@@ -108,7 +108,7 @@ def _of_first_metric(results: Results, trial: str) -> list[Row]:
 def _is_current(desk: _Desk, trial: str, rows: Sequence[Row]) -> bool:
     """Whether the file that is there was made by this version of the metric from the scores that are there now."""
     try:
-        found = _rows(desk.results, desk.results.rescored(desk.metric, trial), scores_schema().names)
+        found = _rows(desk.results, desk.results.rescored(desk.metric, trial), schema_of(Score).names)
     except DataError:  # damaged, so it is made again
         return False
     changed = {"metric": desk.metric, "metric_version": metrics.version(desk.metric), "score": 0.0}

@@ -102,20 +102,20 @@ class Point:
 
 
 @functools.cache
-def scores_schema() -> pa.Schema:
-    """The columns of the scores table: the fields of Score in their order, never null."""
+def schema_of(kind: type) -> pa.Schema:
+    """The columns of a flat table whose rows are a frozen dataclass: its fields in their order, never null."""
     import pyarrow as pa
 
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
-    hints = typing.get_type_hints(Score)
-    return pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(Score)])
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), datetime: pa.timestamp("us", tz="UTC")}
+    hints = typing.get_type_hints(kind)
+    return pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(kind)])
 
 
-def scores_table(scores: Sequence[Score]) -> pa.Table:
-    """Scores as a table, one row each."""
+def flat_table(kind: type, rows: Sequence[typing.Any]) -> pa.Table:
+    """Frozen dataclasses of one kind as a table, one row each: `Score`, `Point`, and the like."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([dataclasses.asdict(score) for score in scores], schema=scores_schema())
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema_of(kind))
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
@@ -128,16 +128,6 @@ def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:
     columns |= {metric: pa.array([p.scores[metric] for p in predictions], pa.float64()) for metric in metrics}
     schema = pa.schema([pa.field(name, array.type, nullable=False) for name, array in columns.items()])
     return pa.table(columns, schema=schema)
-
-
-def curves_table(points: Sequence[Point]) -> pa.Table:
-    """Points of learning curves as a table, one row each."""
-    import pyarrow as pa
-
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    hints = typing.get_type_hints(Point)
-    schema = pa.schema([pa.field(f.name, types[hints[f.name]], nullable=False) for f in dataclasses.fields(Point)])
-    return pa.Table.from_pylist([dataclasses.asdict(point) for point in points], schema=schema)
 
 
 def examples_table(examples: Sequence[Example]) -> pa.Table:
@@ -221,13 +211,13 @@ def _read_all(results: Results, paths: Sequence[str]) -> pd.DataFrame:
 
     def read(path: str) -> pa.Table:
         table = from_bytes(results.storage.read(path), path)
-        if not table.schema.equals(scores_schema()):
+        if not table.schema.equals(schema_of(Score)):
             raise DataError(f"{path} does not have the columns of a scores table; `xfer-ray check` says more")
         return table
 
     with ThreadPoolExecutor() as pool:
         tables = list(pool.map(read, paths))
-    frame: pd.DataFrame = pa.concat_tables(tables or [scores_schema().empty_table()]).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(tables or [schema_of(Score).empty_table()]).to_pandas()
     return frame
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xfer_ray import results
-from xfer_ray.core import Trial, is_commit
+from xfer_ray.core import Corpus, Task, Trial, is_commit
 from xfer_ray.results import Results
 
 
@@ -16,31 +16,41 @@ def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:
     for trial in trials:
         for repository, declared in _repositories(trial).items():
             if repository not in resolved:
-                resolved[repository] = _data(trial, repository, declared, recorded.get(repository, ""))
+                resolved[repository] = _data(trial.task, repository, declared, recorded.get(repository, ""))
         checkpoint = trial.model.checkpoint
         if isinstance(checkpoint, str) and checkpoint and checkpoint not in resolved:
             resolved[checkpoint] = _checkpoint(checkpoint, trial.model.revision, recorded.get(checkpoint, ""))
     return recorded | resolved
 
 
+def of_corpus(task: Task, corpus: Corpus, split: str) -> dict[str, str]:
+    """The same for the repositories that one corpus and split is read from."""
+    return {name: _data(task, name, declared, "") for name, declared in _read_for(task, [(corpus, split)]).items()}
+
+
 def _repositories(trial: Trial) -> dict[str, str | None]:
-    """The repositories that a trial reads, where its task has several, with their declared revisions."""
+    """The repositories that a trial reads, with their declared revisions."""
     task = trial.task
-    repositories = getattr(task.load, "repositories", None)
-    if repositories is None:
-        return task.revisions
     read = [(trial.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
     if trial.model.recipe.select_every is not None:
         read.append((task.select_corpus(trial.source), task.select_split))
+    return _read_for(task, read)
+
+
+def _read_for(task: Task, read: Iterable[tuple[Corpus, str]]) -> dict[str, str | None]:
+    """Which of a task's repositories are read for some corpora and splits; all of them where its `load` cannot tell."""
+    repositories = getattr(task.load, "repositories", None)
+    if repositories is None:
+        return task.revisions
     names = {name for corpus, split in read for name in repositories(corpus, split)}
     return {name: declared for name, declared in task.revisions.items() if name in names}
 
 
-def _data(trial: Trial, repository: str, declared: str | None, recorded: str) -> str:
+def _data(task: Task, repository: str, declared: str | None, recorded: str) -> str:
     from xfer_ray.tasks import reading
 
     revision = declared or (recorded if is_commit(recorded) else None)
-    resolve = getattr(trial.task.load, "resolve", reading.resolve)
+    resolve = getattr(task.load, "resolve", reading.resolve)
     return str(resolve(repository, revision))
 
 

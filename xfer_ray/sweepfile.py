@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import Sweep, Trial
+from xfer_ray.core import Sweep, Task, Trial
 from xfer_ray.errors import DeclarationError, XferRayError, unknown
 from xfer_ray.recipe import Pretraining
 
@@ -43,6 +43,19 @@ def pretrainings(path: Path) -> tuple[dict[str, Pretraining], ModuleType]:
             f"{path} declares nothing to pre-train: no PRETRAINING = Pretraining(...), and no model of a SWEEP needs one"
         )
     return found, module
+
+
+def task(path: Path, name: str = "") -> tuple[Task, ModuleType]:
+    """The task that a file declares, by its name where there are several; and the module."""
+    module = _module(path)
+    found = {value.name: value for value in vars(module).values() if isinstance(value, Task)}
+    if not found:
+        raise DeclarationError(f"{path} declares no Task")
+    if name and name not in found:
+        raise unknown(f"task in {path}", name, found)
+    if not name and len(found) > 1:
+        raise DeclarationError(f"{path} declares the tasks {', '.join(found)}; choose one, as in {path}:{next(iter(found))}")
+    return found[name or next(iter(found))], module
 
 
 def _module(path: Path) -> ModuleType:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from xfer_ray.cli import making, reading, sweeps
+from xfer_ray.cli import making, reading, sweeps, translating
 from xfer_ray.errors import StorageError, XferRayError
 
 app = typer.Typer(
@@ -20,12 +20,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (sweeps.plan, sweeps.run, sweeps.status, reading.tables, making.pretrain, reading.rescore, reading.check):
+for command in (
+    sweeps.plan,
+    sweeps.run,
+    sweeps.status,
+    reading.tables,
+    translating.translate,
+    making.pretrain,
+    reading.rescore,
+    reading.check,
+):
     app.command()(command)
 app.command("import")(reading.import_)
 
 audit_app = typer.Typer(help="What is in the data.", no_args_is_help=True, rich_markup_mode=None)
 audit_app.command("answers")(reading.audit_answers)
+audit_app.command("translation")(translating.audit_translation)
 app.add_typer(audit_app, name="audit")
 
 

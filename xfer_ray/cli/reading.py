@@ -62,16 +62,16 @@ def audit_answers(
     as_json: AsJson = False,
 ) -> None:
     """Say how many answers of each target are ASCII only (Table 7 of the paper), and what that does to a score."""
-    from xfer_ray import audit
+    from xfer_ray.audit import answers
     from xfer_ray.tasks import task as task_of
 
     use_mirror(mirror)
     if results_folder is None:
-        found = audit.answers(task_of(task))
-        text = json.dumps([one.json() for one in found], indent=1) + "\n" if as_json else audit.render_answers(found, task, format_)
+        found = answers.answers(task_of(task))
+        text = json.dumps([one.json() for one in found], indent=1) + "\n" if as_json else answers.render_answers(found, task, format_)
     else:
-        scored = audit.apart(open_results(results_folder), task, metric=metric, model=model)
-        text = json.dumps([one.json() for one in scored], indent=1) + "\n" if as_json else audit.render_apart(scored, task, format_)
+        scored = answers.apart(open_results(results_folder), task, metric=metric, model=model)
+        text = json.dumps([one.json() for one in scored], indent=1) + "\n" if as_json else answers.render_apart(scored, task, format_)
     sys.stdout.write(text)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from xfer_ray.miniature.dictionary import gloss, gloss_question
+from xfer_ray.miniature.dictionary import gloss, translated
 from xfer_ray.miniature.grammar import parts
 from xfer_ray.miniature.lexicon import LANGUAGES, NOUNS, PLACES, QUALITIES, TIMES
 from xfer_ray.miniature.meaning import NUMBERS, ROLES, Event, Phrase, fold, kind
 from xfer_ray.miniature.questions import ASKED, Question, ask
-from xfer_ray.miniature.telling import Line, joined, line
+from xfer_ray.miniature.telling import Line, Part, joined, line
 from xfer_ray.recipe import Document
 
 SENTENCES = 3
@@ -121,11 +121,16 @@ def native(event: Event, language: str, *, original: bool) -> Line:
 
     Врач увидел собаку в саду. -> В саду врач увидел собаку.
     """
+    return line(_written(event, language) if original else parts(event, language), language)
+
+
+def _written(event: Event, language: str) -> list[Part]:
+    """The words of an original in order, each with the part of the event that it tells."""
     words = parts(event, language)
-    if original and language == "ru":
-        scene = [part for role in ("time", "place") for part in words if part[0] == role]
-        words = scene + [part for part in words if part not in scene]
-    return line(words, language)
+    if language != "ru":
+        return words
+    scene = [part for role in ("time", "place") for part in words if part[0] == role]
+    return scene + [part for part in words if part not in scene]
 
 
 def read(story: Story, language: str, provenance: str, origin: str) -> Reading:
@@ -138,8 +143,8 @@ def read(story: Story, language: str, provenance: str, origin: str) -> Reading:
         origin: the language in which it was written, "en" or "ru".
     """
     if provenance == "MT":
-        lines = [gloss(event, language, origin) for event in story.events]
-        question = gloss_question(story.question, language, origin).text
+        lines = [gloss(_written(event, origin), origin, language) for event in story.events]
+        question = translated(ask(story.question, origin), origin, language)
     else:
         lines = [native(event, language, original=provenance == "O") for event in story.events]
         question = ask(story.question, language)

@@ -17,7 +17,7 @@ from torch import distributed, nn
 
 from xfer_ray.contract import Keeper
 from xfer_ray.errors import DeclarationError, demand
-from xfer_ray.models import objectives, stories, streams, vocabulary
+from xfer_ray.models import mimetic, objectives, parallel, stories, streams, vocabulary
 from xfer_ray.models.checkpoints import locate
 from xfer_ray.models.pretraining_loop import Course, Hooks, Point, Taken, rank, train, workers
 from xfer_ray.recipe import Document, Pretraining, Texts
@@ -37,7 +37,8 @@ def make(pretraining: Pretraining, folder: Path, hooks: Hooks) -> None:
     """Write a folder that `from_pretrained` loads. On one thread the same declaration gives the same bytes.
 
     Beside the checkpoint of an objective over rows of text lie `losses.csv` (step, language, loss, tokens) and `languages.csv`
-    (language, probability, held-out loss). Of several workers the first one writes.
+    (language, probability, held-out loss); beside a translator `losses.csv` with pairs in place of tokens. Of several workers the
+    first one writes.
     """
     from transformers.utils import logging
 
@@ -57,6 +58,9 @@ def make(pretraining: Pretraining, folder: Path, hooks: Hooks) -> None:
     if isinstance(course, _Rows):
         _write_csv(folder / "losses.csv", Point._fields, ([p.step, p.language, f"{p.loss:.6f}", p.tokens] for p in points))
         _write_csv(folder / "languages.csv", ("language", "probability", "held_out_loss"), course.evaluated())
+    if isinstance(course, parallel.Translations):
+        rows = ([p.step, p.language, f"{p.loss:.6f}", p.tokens // pretraining.max_length] for p in points)
+        _write_csv(folder / "losses.csv", ("step", "language", "loss", "pairs"), rows)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -75,13 +79,15 @@ def _tokenizer(pretraining: Pretraining, text: Texts) -> PreTrainedTokenizerFast
         return AutoTokenizer.from_pretrained(locate(size, None))
     if pretraining.objective == "mlm+rtd" and kind not in TEXT_TO_TEXT:
         return stories.tokenizer(_documents(text), size)
+    least, each = TEXT_FOR_VOCABULARY
+    if pretraining.objective == "translation":
+        return parallel.tokenizer(text, size, least + each * size)
     possible = ("bert", *TEXT_TO_TEXT)
     demand(
         kind in possible, f"no vocabulary can be learned for model_type {kind!r}; name a tokenizer, or take one of {', '.join(possible)}"
     )
     told = streams.by_language(text)
     shares = streams.probabilities(pretraining.sampling, list(told), lambda: streams.characters(told))
-    least, each = TEXT_FOR_VOCABULARY
     texts = list(streams.sample(told, shares, least + each * size))
     return vocabulary.wordpiece(texts, size) if kind == "bert" else vocabulary.unigram(texts, size)
 
@@ -138,9 +144,11 @@ def _start(pretraining: Pretraining, tokenizer: PreTrainedTokenizerFast) -> PreT
         return model
     model = automatic.from_config(_config(pretraining.architecture, tokenizer))
     if kind == "bert" and pretraining.objective == "mlm+rtd":
-        stories.mimetic(model)
+        mimetic.bert(model)
     if kind in ("mt5", "umt5") and not pretraining.architecture.get("tie_word_embeddings"):
         _untie(model)
+    if pretraining.start == "mimetic":
+        mimetic.text_to_text(model)
     return model
 
 
@@ -180,6 +188,8 @@ def _demand_same(pretraining: Pretraining, config: PretrainedConfig) -> None:
 def _course(pretraining: Pretraining, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: Texts) -> Course:
     if pretraining.objective == "mlm+rtd":
         return stories.Stories(model, tokenizer, _documents(text), pretraining)
+    if pretraining.objective == "translation":
+        return parallel.Translations(pretraining, model, tokenizer, text)
     return _Rows(pretraining, model, tokenizer, text)
 
 

@@ -32,8 +32,6 @@ MASKED = 0.15  # of the tokens
 CORRUPTED = 0.5  # of the pairs have replaced tokens
 REPLACED = 0.2  # of the tokens of such a second sentence
 REPLACED_WEIGHT = 5.0
-DEVIATIONS = {"word_embeddings": 0.08, "position_embeddings": 0.02, "token_type_embeddings": 0.04}
-QUERY_SCALES = (1.0, 0.7)  # in the first layer, and above
 BUCKET = 50  # batches whose pairs are sorted by length together
 
 Ids = npt.NDArray[np.int64]
@@ -62,21 +60,6 @@ def _learned(blank: BertTokenizer, documents: Sequence[Document], size: int) -> 
     blank.backend_tokenizer.train_from_iterator(sentences, trainer)
     learned: dict[str, int] = blank.backend_tokenizer.get_vocab()
     return learned
-
-
-# ------------------------------------------------------------------------------ weights
-
-
-def mimetic(model: BertModel) -> None:
-    """Start as trained encoders are: a token attends to its likes, so that sentences can be compared from the first step."""
-    for table, deviation in DEVIATIONS.items():
-        nn.init.normal_(getattr(model.embeddings, table).weight, std=deviation)
-    first, above = QUERY_SCALES
-    for depth, layer in enumerate(model.encoder.layer):
-        attention = layer.attention.self
-        nn.init.orthogonal_(attention.query.weight, gain=above if depth else first)
-        with torch.no_grad():
-            attention.key.weight.copy_(attention.query.weight)
 
 
 # ------------------------------------------------------------------------------ losses

@@ -17,9 +17,10 @@ from xfer_ray.trial import Placement
 FORWARDED = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")  # paths and switches, never a token
 
 
-def connect(placement: Placement, module: ModuleType) -> None:
+def connect(placement: Placement, module: ModuleType | None = None) -> None:
     """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS."""
-    ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
+    if module is not None:
+        ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
     address = placement.address or os.environ.get("RAY_ADDRESS") or "local"
     _knock(address)
     ours = signal.getsignal(signal.SIGTERM)
@@ -49,10 +50,10 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def worker_environment(placement: Placement, module: ModuleType) -> dict[str, str]:
+def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:
     """What workers need to know of this process's environment: paths and switches, no secrets."""
     forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-    folder = str(Path(module.__file__ or "").resolve().parent)
+    folder = "" if module is None else str(Path(module.__file__ or "").resolve().parent)
     path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH", ""))))
     return {
         **forwarded,

@@ -6,8 +6,9 @@ from xfer_ray.tasks.miniature import MINIATURE
 from xfer_ray.tasks.miniature_qa import MINIATURE_QA
 from xfer_ray.tasks.parts import SQUAD_DEV, TYDIQA_THREE, XQUAD_ARTICLES
 from xfer_ray.tasks.pawsx import PAWSX, PAWSX_PAIRS
+from xfer_ray.tasks.translatable import Translatable
 from xfer_ray.tasks.tydiqa import TYDIQA, TYDIQA_AR, TYDIQA_FI
-from xfer_ray.tasks.xnli import XNLI, XNLI_PAIRS
+from xfer_ray.tasks.xnli import XNLI, XNLI_DESEGMENTED, XNLI_PAIRS
 from xfer_ray.tasks.xquad import XQUAD, XQUAD_SETS
 
 TASKS: tuple[Task, ...] = (
@@ -17,6 +18,7 @@ TASKS: tuple[Task, ...] = (
     TYDIQA,
     TYDIQA_FI,
     TYDIQA_AR,
+    XNLI_DESEGMENTED,
     XQUAD_ARTICLES,
     SQUAD_DEV,
     TYDIQA_THREE,
@@ -35,10 +37,12 @@ __all__ = [
     "TYDIQA_FI",
     "TYDIQA_THREE",
     "XNLI",
+    "XNLI_DESEGMENTED",
     "XNLI_PAIRS",
     "XQUAD",
     "XQUAD_ARTICLES",
     "XQUAD_SETS",
+    "Translatable",
     "task",
 ]
 

@@ -11,12 +11,13 @@ written, or was edited, is refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from xfer_ray.core import Corpus, Example, Examples
 from xfer_ray.errors import DataError
-from xfer_ray.tasks import reading
+from xfer_ray.tasks import reading, spans
 
 CARD = "card.json"
 COLUMNS = ("id", "first", "second", "answers", "starts")
@@ -25,6 +26,12 @@ COLUMNS = ("id", "first", "second", "answers", "starts")
 def folder_of(root: str, benchmark: str, corpus: Corpus) -> Path:
     """Where the folder of a corpus lies; `root` is the folder of all of them."""
     return Path(root) / benchmark / str(corpus)
+
+
+def is_made(corpus: Corpus, generated: Iterable[Corpus]) -> bool:
+    """Whether a corpus is a machine translation, of one that a world generates, which it does not generate itself."""
+    known = tuple(generated)
+    return corpus.provenance == "MT" and corpus not in known and corpus.root in known
 
 
 def missing(root: str, benchmark: str, corpus: Corpus, split: str) -> str:
@@ -51,10 +58,12 @@ def read(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]
         raise DataError(reason)
     folder = folder_of(root, benchmark, corpus)
     file = folder / f"{split}.parquet"
-    card = _card(folder, corpus)
+    card = _card(folder, benchmark, corpus)
     columns = reading.columns_of_file(file, COLUMNS)
     examples = [_example(file, *row) for row in zip(*(columns[name] for name in COLUMNS), strict=True)]
     declared = _by_split(card, "counts", split)
+    if declared is None:
+        raise DataError(f"{folder / CARD} does not say how many examples {split}.parquet has; {_again(benchmark, corpus)}")
     if declared != len(examples):
         raise DataError(f"{file} has {len(examples)} examples, and its card says {declared}; {_again(benchmark, corpus)}")
     fingerprint = Examples(tuple(examples)).fingerprint
@@ -63,11 +72,34 @@ def read(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]
     return examples
 
 
+def pairs(root: str, benchmark: str, corpus: Corpus, split: str, labels: Iterable[str]) -> list[Example]:
+    """The labeled pairs of one split; DataError for a label that the task does not have."""
+    examples, legal = read(root, benchmark, corpus, split), tuple(labels)
+    for example in examples:
+        if len(example.answers) != 1 or example.answers[0] not in legal:
+            raise DataError(
+                f"{folder_of(root, benchmark, corpus)}, split {split!r}: example {example.id!r} is labeled {example.answers!r}, "
+                f"and not one of {', '.join(legal)}"
+            )
+    return examples
+
+
+def questions(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]:
+    """The questions of one split; DataError for one without an answer, or whose answer does not stand where it should."""
+    examples = read(root, benchmark, corpus, split)
+    for example in examples:
+        wrong = spans.unfit(example) or spans.misaligned(example)
+        if wrong:
+            where = f"{folder_of(root, benchmark, corpus)}, split {split!r}"
+            raise DataError(f"{where}: question {example.id!r}: {wrong}; make the folder again")
+    return examples
+
+
 def _again(benchmark: str, corpus: Corpus) -> str:
     return f"delete the folder, and make it again with `{command(benchmark, corpus)}`"
 
 
-def _card(folder: Path, corpus: Corpus) -> dict[str, Any]:
+def _card(folder: Path, benchmark: str, corpus: Corpus) -> dict[str, Any]:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -75,6 +107,8 @@ def _card(folder: Path, corpus: Corpus) -> dict[str, Any]:
     named = card.get("corpus") if isinstance(card, dict) else None
     if named != str(corpus):
         raise DataError(f"{folder / CARD} is the card of corpus {named!r}, and its folder is named {str(corpus)!r}")
+    if card.get("task", benchmark) != benchmark:
+        raise DataError(f"{folder / CARD} is the card of a translation of {card['task']!r}, and its folder is one of {benchmark!r}")
     return dict(card)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from xfer_ray.core import Corpus, Example, Policy
 from xfer_ray.errors import DataError, unknown
 from xfer_ray.tasks import folder, reading
 from xfer_ray.tasks.reading import Place
+from xfer_ray.tasks.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class _Pair(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubPairs:
+class HubPairs(Sharing):
     """The `load` of a task: one repository with one configuration per language, its rows parallel across languages.
 
     An example's id is its row number: PAWS-X numbers the same pair 1 in English and 4 in German, so the id columns of
@@ -31,6 +32,8 @@ class HubPairs:
     is refused without a `policy`; "keep" keeps it; "drop-aligned" drops the row in all `languages`, so that every
     language keeps the same pairs, and therefore needs the split in all of them. Machine translations that the repository
     does not hold are read from corpus folders: `name` is what the benchmark is called there, in the folder `translated`.
+    `variants` names by label what else is made of a corpus: `zh-MT-en~desegmented` is what that function makes of the texts
+    of `zh-MT-en`.
     """
 
     repository: str
@@ -43,6 +46,7 @@ class HubPairs:
     revision: str | None = None
     placeholders: tuple[str, ...] = ()
     policy: Policy | None = None
+    variants: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     name: str = field(default="", metadata={"identity": False})
     translated: str = field(default="translated", metadata={"identity": False})
 
@@ -54,13 +58,19 @@ class HubPairs:
 
     def __call__(self, corpus: Corpus, split: str) -> list[Example]:
         """The examples of one corpus and split, in the order of the repository."""
-        if self._translated(corpus, split):
-            where, pairs = self._from_folder(corpus, split)
+        return self.shared(self.name or self.repository, corpus, split, self._examples)
+
+    def _examples(self, corpus: Corpus, split: str) -> list[Example]:
+        plain = self._plain(corpus)
+        if self._translated(plain, split):
+            where, pairs = self._from_folder(plain, split)
         else:
-            self._check(corpus, split)
-            where, pairs = str(_place(self, corpus.language, split)), _read(self, corpus.language, split)
+            self._check(plain, split)
+            where, pairs = str(_place(self, plain.language, split)), _read(self, plain.language, split)
         dropped = self._dropped(where, split, pairs)
-        return [Example(row, pair.first, pair.second, (pair.answer,)) for row, pair in pairs.items() if row not in dropped]
+        examples = [Example(row, pair.first, pair.second, (pair.answer,)) for row, pair in pairs.items() if row not in dropped]
+        change = self.variants.get(corpus.label)
+        return [replace(one, first=change(one.first), second=change(one.second)) for one in examples] if change else examples
 
     def corpora(self, split: str) -> tuple[Corpus, ...]:
         """What a split holds, one corpus per language: en-O, de-MT-en, ..."""
@@ -71,7 +81,13 @@ class HubPairs:
 
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
-        return folder.missing(self.translated, self.name or self.repository, corpus, split) if self._translated(corpus, split) else ""
+        needed = dict.fromkeys(map(self._plain, self.together(corpus, split)))
+        made = [one for one in needed if self._translated(one, split)]
+        return next(filter(None, (folder.missing(self.translated, self.name or self.repository, one, split) for one in made)), "")
+
+    def _plain(self, corpus: Corpus) -> Corpus:
+        """The corpus of which this one is a variant, or the corpus itself."""
+        return replace(corpus, label="") if corpus.label in self.variants else corpus
 
     def _translated(self, corpus: Corpus, split: str) -> bool:
         """Whether a corpus is a machine translation that the repository does not hold."""
@@ -80,11 +96,8 @@ class HubPairs:
     def _from_folder(self, corpus: Corpus, split: str) -> tuple[str, dict[str, _Pair]]:
         """The pairs of a corpus folder; their ids are the row numbers of their origin."""
         name = self.name or self.repository
-        examples = folder.read(self.translated, name, corpus, split)
+        examples = folder.pairs(self.translated, name, corpus, split, self.labels)
         where = f"{folder.folder_of(self.translated, name, corpus)}, split {split!r}"
-        for example in examples:
-            if len(example.answers) != 1 or example.answers[0] not in self.labels:
-                raise DataError(f"{where}: example {example.id!r} is labeled {example.answers!r}, and not one of {', '.join(self.labels)}")
         return where, {example.id: _Pair(example.first, example.second, example.answers[0]) for example in examples}
 
     def _check(self, corpus: Corpus, split: str) -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from xfer_ray.core import Corpus, Example, Task
 from xfer_ray.errors import demand, unknown
-from xfer_ray.miniature.dictionary import translate
+from xfer_ray.miniature.dictionary import translated
 from xfer_ray.miniature.entailment import LABELS, pairs
 from xfer_ray.miniature.grammar import sentence
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.meaning import Event
+from xfer_ray.tasks import folder
+from xfer_ray.tasks.sharing import Sharing
 
 ENGLISH = Corpus("en")
 TRANSLATED = tuple(Corpus(language, "HT", ENGLISH) for language in LANGUAGES[1:])
 MACHINE_TRANSLATED = tuple(Corpus(language, "MT", ENGLISH) for language in LANGUAGES[1:])
+SPLITS = ("train", "validation", "test")
+GENERATED = (ENGLISH, *TRANSLATED, *MACHINE_TRANSLATED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniatureNli:
+class MiniatureNli(Sharing):
     """The `load` of the miniature task: generated pairs, the same ones in every language.
 
-    `hypothesis_only` leaves the premise out: a control, for which every label is equally likely.
+    `hypothesis_only` leaves the premise out: a control, for which every label is equally likely. Other machine translations
+    than the generated ones, such as `de-MT-en~dictionary` or `en-MT-de-MT-en`, are read from corpus folders: `name` is what
+    the benchmark is called there, in the folder `translated`.
     """
 
     seed: int = 0
@@ -29,33 +35,46 @@ class MiniatureNli:
     validation: int = 600
     test: int = 600
     hypothesis_only: bool = False
+    name: str = field(default="miniature", metadata={"identity": False})
+    translated: str = field(default="translated", metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             count = getattr(self, split)
             demand(isinstance(count, int) and count > 0, f"{split} size of the miniature is {count!r}; give a positive integer")
 
     def __call__(self, corpus: Corpus, split: str) -> list[Example]:
         """The examples of a corpus and split; ids are the same in all languages."""
-        sizes = {"train": self.train, "validation": self.validation, "test": self.test}
-        if split not in sizes:
-            raise unknown("split of the miniature", split, sizes)
-        known = (ENGLISH, *TRANSLATED, *MACHINE_TRANSLATED)
-        if corpus not in known:
-            raise unknown("corpus of the miniature", str(corpus), map(str, known))
+        if split not in SPLITS:
+            raise unknown("split of the miniature", split, SPLITS)
+        return self.shared(self.name, corpus, split, self._read)
+
+    def missing(self, corpus: Corpus, split: str) -> str:
+        """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
+        made = [one for one in self.together(corpus, split) if folder.is_made(one, GENERATED)]
+        return next(filter(None, (folder.missing(self.translated, self.name, one, split) for one in made)), "")
+
+    def _read(self, corpus: Corpus, split: str) -> list[Example]:
+        if folder.is_made(corpus, GENERATED):
+            made = folder.pairs(self.translated, self.name, corpus, split, LABELS)
+            return [replace(example, first="") for example in made] if self.hypothesis_only else made
+        if corpus not in GENERATED:
+            raise unknown("corpus of the miniature", str(corpus), map(str, GENERATED))
         return [
             Example(f"{split}-{row}", "" if self.hypothesis_only else _told(premise, corpus), _told(hypothesis, corpus), (label,))
-            for row, (premise, hypothesis, label) in enumerate(pairs(self.seed, split, sizes[split]))
+            for row, (premise, hypothesis, label) in enumerate(pairs(self.seed, split, getattr(self, split)))
         ]
 
 
 def _told(event: Event, corpus: Corpus) -> str:
-    return translate(event, corpus.language) if corpus.provenance == "MT" else sentence(event, corpus.language)
+    if corpus.provenance == "MT":
+        return translated(sentence(event, "en"), "en", corpus.language)
+    return sentence(event, corpus.language)
 
 
 MINIATURE = Task(
     name="miniature",
-    sources=(ENGLISH, *TRANSLATED, *MACHINE_TRANSLATED),
+    sources=GENERATED,
     targets=(ENGLISH, *TRANSLATED),
     load=MiniatureNli(),
     labels=LABELS,

@@ -7,31 +7,40 @@ Russian target `ru-HT-en` and the source `ru-O` hold distinct texts, as in TyDi 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xfer_ray.core import Corpus, Example, Task
 from xfer_ray.errors import demand, unknown
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.reading import read, stories
+from xfer_ray.tasks import folder
+from xfer_ray.tasks.sharing import Sharing
 
 ENGLISH, RUSSIAN = Corpus("en"), Corpus("ru")
 TRANSLATED = tuple(Corpus(language, "HT", ENGLISH) for language in LANGUAGES[1:])
 FROM_ENGLISH = tuple(Corpus(language, "MT", ENGLISH) for language in LANGUAGES[1:])
 FROM_RUSSIAN = tuple(Corpus(language, "MT", RUSSIAN) for language in LANGUAGES if language != "ru")
+SPLITS = ("train", "validation", "test")
 CORPORA = (ENGLISH, *TRANSLATED, *FROM_ENGLISH, RUSSIAN, *FROM_RUSSIAN)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniatureQa:
-    """The `load` of the task: generated stories, the same ones in every language of one origin."""
+class MiniatureQa(Sharing):
+    """The `load` of the task: generated stories, the same ones in every language of one origin.
+
+    Other machine translations than the generated ones, such as `de-MT-en~dictionary`, are read from corpus folders: `name` is
+    what the benchmark is called there, in the folder `translated`.
+    """
 
     seed: int = 0
     train: int = 2_700
     validation: int = 300
     test: int = 400
+    name: str = field(default="miniature-qa", metadata={"identity": False})
+    translated: str = field(default="translated", metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             count = getattr(self, split)
             demand(
                 isinstance(count, int) and not isinstance(count, bool) and count > 0,
@@ -40,14 +49,23 @@ class MiniatureQa:
 
     def __call__(self, corpus: Corpus, split: str) -> list[Example]:
         """The examples of a corpus and split; ids are the same in all languages of one origin, such as `ru-train-7`."""
-        sizes = {"train": self.train, "validation": self.validation, "test": self.test}
-        if split not in sizes:
-            raise unknown("split of the question-answering miniature", split, sizes)
+        if split not in SPLITS:
+            raise unknown("split of the question-answering miniature", split, SPLITS)
+        return self.shared(self.name, corpus, split, self._read)
+
+    def missing(self, corpus: Corpus, split: str) -> str:
+        """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
+        made = [one for one in self.together(corpus, split) if folder.is_made(one, CORPORA)]
+        return next(filter(None, (folder.missing(self.translated, self.name, one, split) for one in made)), "")
+
+    def _read(self, corpus: Corpus, split: str) -> list[Example]:
+        if folder.is_made(corpus, CORPORA):
+            return folder.questions(self.translated, self.name, corpus, split)
         if corpus not in CORPORA:
             raise unknown("corpus of the question-answering miniature", str(corpus), map(str, CORPORA))
         origin = corpus.root.language
         found = []
-        for row, story in enumerate(stories(self.seed, origin, split, sizes[split])):
+        for row, story in enumerate(stories(self.seed, origin, split, getattr(self, split))):
             told = read(story, corpus.language, corpus.provenance, origin)
             found.append(Example(f"{origin}-{split}-{row}", told.question, told.context, (told.answer,), (told.start,)))
         return found

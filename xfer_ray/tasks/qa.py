@@ -12,6 +12,7 @@ from xfer_ray.core import Corpus, Example, is_commit
 from xfer_ray.errors import DataError, demand, unknown
 from xfer_ray.tasks import folder, reading, spans
 from xfer_ray.tasks.reading import Place
+from xfer_ray.tasks.sharing import Sharing
 
 log = logging.getLogger(__name__)
 _COLUMNS = ("id", "question", "context", "answers")
@@ -170,41 +171,26 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QaSets(Parts):
+class QaSets(Parts, Sharing):
     """The `load` of a QA benchmark: its repositories, and corpus folders for machine translations that they do not hold.
 
-    `name` is what the benchmark is called in the folders of `translated` and in the command that makes them. `shared_by`
-    names sources that are compared with each other: of the split `shared_split`, each of them keeps only the questions
-    that all of them have (§3 of Turc et al. 2021: 80,000 of SQuAD's 87,599).
+    `name` is what the benchmark is called in the folders of `translated` and in the command that makes them.
     """
 
     name: str
-    shared_by: tuple[Corpus, ...] = ()
-    shared_split: str = "train"
     translated: str = field(default="translated", metadata={"identity": False})
 
     def __call__(self, corpus: Corpus, split: str) -> list[Example]:
         """The questions of a corpus and split."""
-        examples = self._read(corpus, split)
-        if not self._shares(corpus, split):
-            return examples
-        shared = {example.id for example in examples}
-        for other in self.shared_by:
-            shared &= shared if other == corpus else {example.id for example in self._read(other, split)}
-        sources = ", ".join(map(str, self.shared_by))
-        if not shared:
-            raise DataError(f"{self.name}, split {split!r}: {sources} have no question in common; their ids must be those of their origin")
-        kept = f"{len(shared)} of {len(examples)}"
-        log.info("%s, split %r: %s keeps %s questions, those that %s share", self.name, split, corpus, kept, sources)
-        return [example for example in examples if example.id in shared]
+        return self.shared(self.name, corpus, split, self._read)
 
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
-        return next(filter(None, (self._missing(one, split) for one in self._together(corpus, split))), "")
+        return next(filter(None, (self._missing(one, split) for one in self.together(corpus, split))), "")
 
     def repositories(self, corpus: Corpus, split: str) -> set[str]:
         """The repositories that are read for a corpus and split."""
-        return {part.repository for one in self._together(corpus, split) for part in self.parts if part.holds(one, split)}
+        return {part.repository for one in self.together(corpus, split) for part in self.parts if part.holds(one, split)}
 
     def _missing(self, corpus: Corpus, split: str) -> str:
         held = [part.repository for part in self.parts if part.holds(corpus, split)]
@@ -212,22 +198,10 @@ class QaSets(Parts):
             return reading.in_mirror(held[0])
         return folder.missing(self.translated, self.name, corpus, split) if corpus.provenance == "MT" else ""
 
-    def _shares(self, corpus: Corpus, split: str) -> bool:
-        return split == self.shared_split and corpus in self.shared_by
-
-    def _together(self, corpus: Corpus, split: str) -> tuple[Corpus, ...]:
-        return tuple(dict.fromkeys((corpus, *(self.shared_by if self._shares(corpus, split) else ()))))
-
     def _read(self, corpus: Corpus, split: str) -> list[Example]:
         if corpus.provenance != "MT" or any(part.holds(corpus, split) for part in self.parts):
             return self.part(corpus, split)(corpus, split)
-        examples = folder.read(self.translated, self.name, corpus, split)
-        where = folder.folder_of(self.translated, self.name, corpus)
-        for example in examples:
-            wrong = spans.unfit(example) or spans.misaligned(example)
-            if wrong:
-                raise DataError(f"{where}, split {split!r}: question {example.id!r}: {wrong}; make the folder again")
-        return examples
+        return folder.questions(self.translated, self.name, corpus, split)
 
 
 def _not_held(parts: Iterable[HubQa], corpus: Corpus, split: str) -> DataError:

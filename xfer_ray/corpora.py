@@ -1,0 +1,151 @@
+"""Corpus folders: what a translation leaves, one folder a corpus; tasks/folder.py reads its examples for a trial.
+
+    <root>/<benchmark>/<corpus>/<split>.parquet         id, first, second, answers (JSON list), starts (JSON list)
+    <root>/<benchmark>/<corpus>/<split>.audit.parquet   the fate of every example of the origin, and of its answers
+    <root>/<benchmark>/<corpus>/shards/<digest>.parquet what has been translated: text, translation, truncated
+    <root>/<benchmark>/<corpus>/card.json               what this is and how it was made; put last
+
+Every file is put whole. The shards are what a translation that was stopped goes on from; deleting them costs only time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xfer_ray import results
+from xfer_ray.core import Corpus, Example
+from xfer_ray.errors import DataError, DeclarationError, unknown
+from xfer_ray.identity import Json
+from xfer_ray.storage import Storage
+from xfer_ray.translation.fate import Fate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AUDIT = ".audit.parquet"
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A row of `<split>.parquet`; lists are JSON, so that the table is flat."""
+
+    id: str
+    first: str
+    second: str
+    answers: str
+    starts: str
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A row of a shard: a text of the origin and what it became; `truncated` if the model stopped for want of room."""
+
+    text: str
+    translation: str
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class CorpusFolder:
+    """Where the files of one corpus lie."""
+
+    storage: Storage
+    benchmark: str
+    corpus: Corpus
+
+    @property
+    def path(self) -> str:
+        """The folder, relative to the storage."""
+        return f"{self.benchmark}/{self.corpus}"
+
+    @property
+    def url(self) -> str:
+        """The folder, as a user would name it."""
+        return f"{self.storage.url}/{self.path}"
+
+    def shard(self, digest: str) -> str:
+        """The file of one shard of translated texts."""
+        return f"{self.path}/shards/{digest}.parquet"
+
+    def card(self) -> dict[str, Any] | None:
+        """What card.json says, or None where there is none."""
+        return card(self.storage, self.path)
+
+
+def card(storage: Storage, path: str) -> dict[str, Any] | None:
+    """The card of a corpus folder, or None where there is none; DataError where it is no card."""
+    try:
+        found = json.loads(storage.read(f"{path}/{CARD}"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{storage.url}/{path}/{CARD} is not JSON: {error}; delete it, and translate again: the shards are kept") from error
+    if not isinstance(found, dict) or not isinstance(found.get("counts"), dict):
+        raise DataError(f"{storage.url}/{path}/{CARD} is not the card of a corpus; delete it, and translate again: the shards are kept")
+    return found
+
+
+# ------------------------------------------------------------------------------ shards
+
+
+def shards_done(folder: CorpusFolder) -> set[str]:
+    """The digests of the shards that have been translated."""
+    names = folder.storage.sizes(f"{folder.path}/shards")
+    return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and not name.startswith(".")}
+
+
+def put_shard(folder: CorpusFolder, digest: str, rows: Sequence[Translated]) -> None:
+    """Put the translations of one shard; of two equal ones the first stays."""
+    folder.storage.create(folder.shard(digest), results.to_bytes(results.flat_table(Translated, rows)))
+
+
+def read_shard(folder: CorpusFolder, digest: str) -> dict[str, list[Any]]:
+    """The columns of one shard; a damaged file is a DataError that names it."""
+    path = folder.shard(digest)
+    try:
+        columns: dict[str, list[Any]] = results.from_bytes(folder.storage.read(path), f"{folder.storage.url}/{path}").to_pydict()
+    except DataError as error:
+        raise DataError(f"{folder.storage.url}/{path} is damaged; delete it, and translate again: the other shards are kept") from error
+    return columns
+
+
+# ------------------------------------------------------------------------------ the corpus
+
+
+def put_split(folder: CorpusFolder, split: str, examples: Sequence[Example], fates: Sequence[Fate]) -> None:
+    """Put the examples of a split and the fates of those of the origin; the card makes them count."""
+    rows = [Stored(e.id, e.first, e.second, _listed(e.answers), _listed(e.starts)) for e in examples]
+    folder.storage.replace(f"{folder.path}/{split}.parquet", results.to_bytes(results.flat_table(Stored, rows)))
+    folder.storage.replace(f"{folder.path}/{split}{AUDIT}", results.to_bytes(results.flat_table(Fate, fates)))
+
+
+def put_card(folder: CorpusFolder, told: Mapping[str, Json]) -> None:
+    """Put the card, after everything that it speaks of."""
+    text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True)
+    folder.storage.replace(f"{folder.path}/{CARD}", text.encode(errors="backslashreplace"))
+
+
+def audits(storage: Storage, path: str, split: str | None = None) -> dict[str, pd.DataFrame]:
+    """By corpus, the audit tables of a split under a folder: that of one corpus, or of all corpora of a benchmark.
+
+    Without `split`, of the only one there is; DataError where there is no such table, DeclarationError where a split must be named.
+    """
+    files = sorted(name for name in storage.sizes(path) if name.endswith(AUDIT) and not name.startswith("."))
+    held = {name: name.rpartition("/")[2].removesuffix(AUDIT) for name in files}
+    splits = list(dict.fromkeys(held.values()))
+    if not splits:
+        raise DataError(f"{storage.url}/{path} holds no corpus that xfer-ray translate has made; give one, or the folder of a benchmark")
+    if split is not None and split not in splits:
+        raise unknown(f"split of {storage.url}/{path}", split, splits)
+    if split is None and len(splits) > 1:
+        raise DeclarationError(f"{storage.url}/{path} holds the splits {', '.join(splits)}; choose one with --split")
+    chosen = {f"{path}/{name}": f"{path}/{name}".rsplit("/", 2)[-2] for name, each in held.items() if each == (split or splits[0])}
+    return {corpus: results.from_bytes(storage.read(file), f"{storage.url}/{file}").to_pandas() for file, corpus in chosen.items()}
+
+
+def _listed(values: Sequence[str] | Sequence[int]) -> str:
+    return json.dumps(list(values), ensure_ascii=False)

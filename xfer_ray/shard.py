@@ -1,0 +1,98 @@
+"""One shard of a translation from start to finish: texts in, `shards/<digest>.parquet` out. What trial.py is to a sweep.
+
+It needs no Ray: sweep/translating.py calls `Translating` on warm workers, translate.py calls it in process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xfer_ray import corpora
+from xfer_ray.corpora import CorpusFolder, Translated
+from xfer_ray.identity import declaration, digest
+from xfer_ray.models import checkpoints
+from xfer_ray.translation import translator as translators
+from xfer_ray.translation.translator import Translate, Translator
+
+SHARD_CHARACTERS = 20_000  # of text: seconds on a GPU, a minute or two on a CPU
+PROBES, PROBE_SECONDS = (8, 64, 512), 2.0  # texts that are translated for an estimate, until it takes so long
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Texts that are translated together; the digest is over them and everything declared that can change their translations."""
+
+    digest: str
+    texts: tuple[str, ...]
+
+    @property
+    def characters(self) -> int:
+        """How much text this is."""
+        return sum(map(len, self.texts))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker must know: by what, from which language to which, and where the shards go."""
+
+    folder: CorpusFolder
+    translator: Translator
+    source: str
+    target: str
+    scratch: Path
+
+
+def shards_of(texts: Sequence[str], work: Work, fingerprint: str) -> list[Shard]:
+    """The texts in shards, short ones first, so that texts of one length meet; `fingerprint` names the weights of the translator.
+
+    The same texts make the same shards whatever was done before, so that a translation that was stopped goes on to the same end.
+    """
+    cut: list[list[str]] = []
+    room = 0
+    for text in sorted(texts, key=lambda text: (len(text), text)):
+        if room < len(text):
+            cut.append([])
+            room = SHARD_CHARACTERS
+        cut[-1].append(text)
+        room -= len(text)
+    named = [declaration(work.translator), fingerprint, work.source, work.target]
+    return [Shard(digest([*named, list(some)]), tuple(some)) for some in cut]
+
+
+def opened(work: Work) -> Translate:
+    """The translator, loaded."""
+    folder = None
+    if work.translator.kind == "checkpoint":
+        folder = checkpoints.loadable(work.translator.name, work.translator.revision, work.scratch)
+    elif work.translator.kind == "ctranslate2":
+        folder = Path(work.translator.name)
+    return translators.open_translator(work.translator, source=work.source, target=work.target, folder=folder)
+
+
+class Translating:
+    """A warm worker: one shard after another, by a translator that is loaded once."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._translate = work, opened(work)
+
+    def __call__(self, shard: Shard) -> None:
+        """Translate and put the whole shard."""
+        found = translators.translated(self._translate, shard.texts)
+        rows = [Translated(text, one.text, one.truncated) for text, one in zip(shard.texts, found, strict=True)]
+        corpora.put_shard(self._work.folder, shard.digest, rows)
+
+    def pace(self, texts: Sequence[str]) -> float:
+        """Characters that this worker translates in a second, by a probe of some texts of all lengths: few, or more where it is fast."""
+        ordered = sorted(texts, key=len)
+        for count in PROBES:
+            step = max(1, len(ordered) // count)
+            probe = ordered[step // 2 :: step][:count]
+            started = time.perf_counter()
+            translators.translated(self._translate, probe)
+            seconds = max(1e-9, time.perf_counter() - started)
+            if seconds > PROBE_SECONDS or len(probe) == len(ordered):
+                break
+        return sum(map(len, probe)) / seconds
