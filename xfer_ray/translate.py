@@ -31,7 +31,7 @@ from xfer_ray.translation.projection import Rule
 from xfer_ray.translation.translator import Translation, Translator
 from xfer_ray.trial import Placement
 
-VERSIONED = {"checkpoint": ("torch", "transformers"), "ctranslate2": ("ctranslate2", "transformers")}
+VERSIONED = {"checkpoint": ("sentencex", "torch", "transformers"), "ctranslate2": ("ctranslate2", "sentencex", "transformers")}
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,11 @@ def benchmark(task: Task) -> str:
 
 def _read(task: Task, origin: Corpus, split: str, pinned: dict[str, str]) -> Examples:
     """The whole corpus to translate, whatever the task then keeps of it; it is there, or the command that makes it is named."""
-    missing: Callable[[Corpus, str], str] | None = getattr(task.load, "missing", None)
-    whole = dataclasses.replace(task, load=dataclasses.replace(task.load, shared_by=())) if hasattr(task.load, "shared_by") else task  # type: ignore[type-var]
-    reason = missing(origin, split) if missing and whole is task else ""
+    whole = task
+    if getattr(task.load, "shared_by", ()):
+        whole = dataclasses.replace(task, load=dataclasses.replace(task.load, shared_by=()))  # type: ignore[type-var]
+    missing: Callable[[Corpus, str], str] | None = getattr(whole.load, "missing", None)
+    reason = missing(origin, split) if missing else ""
     if reason:
         raise DataError(f"{split} of {origin} in task {task.name} cannot be read: {reason}")
     return data.examples_of(data.at_revision(whole, pinned), origin, split)

@@ -24,7 +24,8 @@ _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 # What a tokenizer and a configuration of BERT's, XLM-R's, T5's and Marian's kin are made of; a repository holds much else besides.
 _SMALL = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "sentencepiece.bpe.model", "spiece.model", "vocab.json", "source.spm", "target.spm", "generation_config.json", "README.md",
+    "sentencepiece.bpe.model", "spiece.model", "vocab.json", "target_vocab.json", "source.spm",
+    "target.spm", "generation_config.json", "README.md",
 )  # fmt: skip
 
 

@@ -65,6 +65,7 @@ MINIATURE_TEXT_TO_TEXT = Model(
         batch_size=32,
         max_length=64,
         learning_rate=3e-3,
+        start="mimetic",
     ),
     recipe=Recipe(learning_rate=2e-3, batch_size=32, epochs=4, max_length=128, max_target_length=16),
     gpus=0.1,

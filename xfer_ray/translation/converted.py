@@ -25,12 +25,14 @@ def opened(translator: Translator, *, source: str, target: str, folder: Path, th
     How many positions it has is what its tokenizer says is its longest input.
     """
     try:
-        import ctranslate2  # type: ignore[import-untyped]
+        import ctranslate2
     except ImportError:
         raise SetupError("CTranslate2 is not installed; it is an extra of this package: pip install 'xfer-ray[ctranslate2]'") from None
     if not (folder / "model.bin").is_file():
         raise SetupError(f"{folder} holds no model that CTranslate2 has converted: no model.bin; ct2-transformers-converter makes one")
     spoken = speech(folder, source, target)
+    if spoken.prefix.startswith("<2") and translator.beams > 1:
+        raise SetupError(f"CTranslate2 scores the beams of MADLAD wrongly, so {folder} needs --beams 1; the checkpoint itself takes any")
     said = spoken.tokenizer.model_max_length
     positions = int(said) if said < _NO_LIMIT else None
     limit = longest(translator, positions)

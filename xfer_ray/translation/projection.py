@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import edlib  # type: ignore[import-not-found]
+import edlib
 
 from xfer_ray.errors import demand, is_count
 from xfer_ray.text import is_mark, is_unspaced

@@ -107,7 +107,7 @@ def _pieces(text: str, language: str, fits: Fits) -> Iterator[str]:
 
 
 def _sentences(line: str, language: str) -> list[str]:
-    import sentencex  # type: ignore[import-untyped]
+    import sentencex
 
     found: list[str] = sentencex.segment(language, line)
     return found if "".join(found) == line else [line]
