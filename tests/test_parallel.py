@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from sweeps import translator_mirror
 from xfer_ray import Pretraining
@@ -36,7 +36,7 @@ SMALL = Pretraining(
     architecture={
         "model_type": "t5", "d_model": 32, "d_ff": 64, "d_kv": 16, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 1,
     },
-    vocabulary=700, text=counted, objective="translation", steps=6, batch_size=8, max_length=32, learning_rate=1e-2, warmup_steps=5,
+    vocabulary=440, text=counted, objective="translation", steps=6, batch_size=8, max_length=32, learning_rate=1e-2, warmup_steps=5,
 )  # fmt: skip
 
 
@@ -127,6 +127,37 @@ def test_pairs_that_are_too_long_are_left_out_and_counted(made, caplog):
 
 
 # ------------------------------------------------------------------------------ what is learned
+
+
+def words(count, seed):
+    """Pairs in which word n, 3 to 42, is translated by word n + 40."""
+    random = np.random.default_rng(seed)
+    drawn = [random.permutation(40)[:6] + 3 for _ in range(count)]
+    return [(np.append(one, 1), np.append(one + 40, 1)) for one in drawn]
+
+
+def test_a_word_is_nearest_to_its_translation():
+    torch.manual_seed(0)
+    table = parallel.together(words(500, 0), 83, 32)
+    near = torch.nn.functional.normalize(table) @ torch.nn.functional.normalize(table).T - 2 * torch.eye(83)
+    assert near[3:43].argmax(1).tolist() == list(range(43, 83))
+    assert table.norm(dim=1)[3:].tolist() == pytest.approx([32**0.5] * 80, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mt5", "umt5"])
+def test_it_starts_by_translating_word_by_word(kind):
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "d_ff": 64, "d_kv": 16, "num_heads": 4, "num_layers": 2, "num_decoder_layers": 2}
+    special = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False}
+    model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(kind, vocab_size=83, **sizes, **special)).eval()
+    maker._untie(model)
+    parallel.word_by_word(model, parallel.together(words(500, 0), 83, 64))
+    right = []
+    for source, target in words(50, 1):
+        told = torch.tensor(np.append(0, target[:-1]))[None]
+        logits = model(input_ids=torch.tensor(source)[None], decoder_input_ids=told).logits[0, 1:6, 43:]
+        right += (logits.argmax(1) + 43 == torch.tensor(target[1:6])).tolist()
+    assert np.mean(right) > 0.5  # 0.025 by chance
 
 
 def test_it_learns_to_translate_into_the_language_that_is_asked_for(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xfer_ray import plan
+from xfer_ray import plan, sweepfile
 from xfer_ray.core import Corpus, Trial
 from xfer_ray.models import MAJORITY
 from xfer_ray.recipe import Recipe
@@ -125,3 +125,14 @@ def test_only_the_repositories_that_a_trial_reads_are_resolved(mirror, monkeypat
     trial = Trial(XQUAD, replace(MBERT, recipe=PAPER_QA), Corpus("en"), 0)
     found = revisions.resolve(Results(open_storage(str(tmp_path)), "mine"), [trial])
     assert found == {"google/xquad": "mirror", "rajpurkar/squad": "mirror", "google-bert/bert-base-multilingual-cased": "mirror"}
+
+
+def test_a_checkpoint_that_two_sweep_files_share_is_one(monkeypatch):
+    """One sweep file is run, the other is imported by it: the module has another name, and the declaration is the same."""
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.chdir(root)
+    xquad, _ = sweepfile.read(Path("sweeps/xquad_mirror.py"))
+    tydiqa, _ = sweepfile.read(Path("sweeps/tydiqa_mirror.py"))
+    digests = [{t.model.checkpoint.digest for t in sweep.trials if t.model.name == "mt5-small-mirror"} for sweep in (xquad, tydiqa)]
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 1

@@ -42,7 +42,8 @@ def declaration(value: object) -> Json:
 def _named(code: Callable[..., object]) -> str:
     """The name of a function or class; of one outside this package also a hash of what it is made of.
 
-    So editing what a sweep file defines makes new trials, and a new release of this package does not.
+    So editing what a sweep file defines makes new trials, and a new release of this package does not; nor does another sweep file
+    that imports it from this one.
     """
     name: str = code.__qualname__
     demand("<" not in name, f"{name} has no name of its own; define it at the top level of the sweep file")
@@ -51,7 +52,8 @@ def _named(code: Callable[..., object]) -> str:
     )
     if code.__module__.partition(".")[0] == __package__:
         return name
-    return f"{code.__module__}.{name}#{hashlib.sha256(_source(code).encode()).hexdigest()[:12]}"
+    source = _source(code)
+    return f"{name}#{hashlib.sha256(source.encode()).hexdigest()[:12]}" if source else f"{code.__module__}.{name}"
 
 
 @functools.cache

@@ -93,7 +93,7 @@ def word_by_word(model: PreTrainedModel, table: Tensor) -> None:
 
     In half of the heads a token of the source tells the next one that it stood before it. The decoder looks for what its last
     token, or a token that stood in the same pairs, stood before, and writes what it finds there, turned so that the output takes it
-    for a word and not the decoder's own last token.
+    for a word and not the decoder's own last token; where input and output share a table, that cannot be.
     """
     width, heads, size = model.config.d_model, model.config.num_heads, model.config.d_kv
     half = heads // 2 * size
