@@ -48,9 +48,9 @@ PRETRAINING = Pretraining(
     vocabulary=4_000,
     text=told,
     objective="translation",
-    steps=1_500,
+    steps=1_800,
     batch_size=32,
     max_length=64,
-    learning_rate=3e-3,
+    learning_rate=2e-3,
     warmup_steps=100,
 )

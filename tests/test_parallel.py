@@ -104,6 +104,8 @@ def test_a_batch_has_pairs_of_similar_length_and_each_step_another(made):
     assert np.mean([np.ptp(batch.counts) for batch in batches]) < 1
     assert len({int(batch.counts.max()) for batch in batches[:10]}) > 1
     again, _, _ = course(made)
+    later = [again.take(parallel.BUCKET + step) for step in range(1, parallel.BUCKET + 1)]
+    assert any(not np.array_equal(one.counts, other.counts) for one, other in zip(batches, later, strict=True))
     inputs, _ = again.take(parallel.BUCKET + 7).part(slice(None))
     assert torch.equal(taught.take(parallel.BUCKET + 7).part(slice(None))[0], inputs)
 

@@ -125,7 +125,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def test_pairs_keep_their_labels_and_a_sweep_runs_on_them(world):
     done = world.translate("pairs", world.table(pairs_in_german()), "--in-process")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{world.folder('pairs')}: train, 40 of 40 kept"]
+    assert done.stdout.splitlines() == ["translated/pairs/de-MT-en: train, 40 of 40 kept"]
     examples = folder.read(str(world.path / "translated"), "pairs", Corpus.parse("de-MT-en"), "train")
     assert [example.id for example in examples] == [str(i) for i in range(40)]
     assert (examples[3].first, examples[3].second) == ("Der Zug hat 3 Bäume, and many many many birds.", "Es gibt 3 Bäume in it.")
@@ -145,7 +145,7 @@ def test_answers_are_found_again_and_every_fate_is_written_down(world):
     texts = {**GERMAN, "Rome": "Rom"}
     done = world.translate("questions", world.table(texts), "--in-process")
     assert done.returncode == 0, done.stderr
-    assert f"{world.folder('questions')}: train, 4 of 5 kept (1 distance)" in done.stdout
+    assert "translated/questions/de-MT-en: train, 4 of 5 kept (1 distance)" in done.stdout
     examples = {e.id: e for e in folder.read(str(world.path / "translated"), "questions", Corpus.parse("de-MT-en"), "train")}
     assert {id_: e.answers for id_, e in examples.items()} == {
         "q0": ("Rom",),
@@ -179,7 +179,10 @@ def test_an_empty_translation_is_counted_and_not_kept(world):
     texts = pairs_in_german() | {SEVENTH: "", "There are 4 trees in it.": " "}
     done = world.translate("pairs", world.table(texts), "--in-process")
     assert done.returncode == 0, done.stderr
-    assert "31 of 40 kept (9 empty); suspicious: 9 empty" in done.stdout
+    assert (
+        "31 of 40 kept (9 empty)\n  suspicious: 9 empty; list them with: xfer-ray audit translation translated/pairs/de-MT-en"
+        in done.stdout
+    )
     fates = pd.read_parquet(world.folder("pairs") / "train.audit.parquet").set_index("id")
     assert (fates.loc["7", "reason"], fates.loc["7", "faults"]) == ("empty", "first:empty")
 
@@ -281,7 +284,7 @@ def test_a_translation_that_is_killed_goes_on_and_ends_byte_for_byte_the_same(wo
 def test_an_estimate_translates_nothing(world, checkpoint):
     told = world.translate("pairs", str(checkpoint), "--beams", "1", "--estimate", "--in-process")
     assert told.returncode == 0, told.stderr
-    assert "40 examples, 45 distinct texts, 0 of 1 shards translated; about " in told.stderr
+    assert "40 examples, 45 distinct texts, 0 of 1 shards translated\n  about " in told.stderr
     assert "license of the translator: not known" in told.stderr
     assert told.stdout == ""
     assert not world.folder("pairs").exists()

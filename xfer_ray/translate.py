@@ -274,14 +274,14 @@ def _counted(found: Counter[str]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in sorted(found.items()))
 
 
-def summary(job: Job, told: dict[str, Json]) -> str:
-    """One line for a person: where it is, what was kept, what is suspicious."""
+def summary(job: Job, told: dict[str, Json]) -> list[str]:
+    """Lines for a person: where it is, what was kept, what is suspicious."""
     card: dict[str, Any] = told
     kept, all_ = card["counts"][job.split], card["origin_counts"][job.split]
-    lost = _counted(Counter(card["not_kept"][job.split]))
-    faults = _counted(Counter(card["faults"][job.split]))
-    return (
-        f"{job.work.folder.url}: {job.split}, {kept} of {all_} kept"
-        + (f" ({lost})" if lost else "")
-        + (f"; suspicious: {faults}" if faults else "")
-    )
+    lost, faults = (_counted(Counter(card[name][job.split])) for name in ("not_kept", "faults"))
+    place = Path(job.work.folder.url)
+    shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+    return [
+        f"{shown}: {job.split}, {kept} of {all_} kept" + (f" ({lost})" if lost else ""),
+        *([f"  suspicious: {faults}; list them with: xfer-ray audit translation {shown} --split {job.split} --worst 10"] if faults else []),
+    ]

@@ -233,6 +233,9 @@ def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[None]:
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    ours = logging.getLogger(__package__)
+    level = ours.level
+    ours.setLevel(logging.INFO)
     text.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {trial.id} on {socket.gethostname()}\n")
     try:
         with contextlib.ExitStack() as stack:
@@ -244,5 +247,6 @@ def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[None]:
         text.write(traceback.format_exc())
         raise
     finally:
+        ours.setLevel(level)
         logging.getLogger().removeHandler(handler)
         records.put_log(desk.results, trial.id, text.getvalue())

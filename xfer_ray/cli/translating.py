@@ -145,7 +145,7 @@ def _run(jobs: list[Job], placement: Placement, module: ModuleType | None, *, on
         if job.missing:
             with _Display(job) as display:
                 translate.translate(job, placement, display.advance)
-        print(translate.summary(job, job.card if job.card else translate.assemble(job)))
+        print(*translate.summary(job, job.card or translate.assemble(job)), sep="\n")
 
 
 def _say(job: Job, placement: Placement) -> None:
@@ -155,12 +155,14 @@ def _say(job: Job, placement: Placement) -> None:
 
     texts = sum(len(shard.texts) for shard in job.shards)
     ready = len(job.shards) - len(job.missing)
-    line = f"{job.name}: {len(job.examples)} examples, {texts} distinct texts, {ready} of {len(job.shards)} shards translated"
+    print(
+        f"{job.name}: {len(job.examples)} examples, {texts} distinct texts, {ready} of {len(job.shards)} shards translated", file=sys.stderr
+    )
     if job.missing:
         speed, workers = translate.pace(job, placement)
         left = duration(job.characters / speed / workers)
-        line += f"; about {left} with {workers} worker{'s' if workers > 1 else ''} ({speed:,.0f} characters a second each, by a probe)"
-    print(line, file=sys.stderr)
+        several = f"{workers} worker{'s' if workers > 1 else ''}"
+        print(f"  about {left} with {several} ({speed:,.0f} characters a second each, by a probe)", file=sys.stderr)
     licence = translate.licence(job.work)
     if licence:
         print(f"  license of the translator: {licence}", file=sys.stderr)

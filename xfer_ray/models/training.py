@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from xfer_ray.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+log = logging.getLogger(__name__)
 # How many padded tokens go through a model at once: in training on a GPU, in evaluation on a GPU, in evaluation on a CPU.
 TRAINING_BUDGET = 2**15
 GPU_BUDGET = 2**16
@@ -121,10 +123,11 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
         optimizer = optimizer_of(model, recipe)
         resume.state(optimizer, found)
         model.train()
-        losses = _Losses(recipe, steps)
+        losses, rows = _Losses(recipe, steps), 0
         for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
             if step <= found.step:
                 continue
+            rows += len(batch)
             loss = gradient(model, seen, batch, recipe, run.micro_batch)
             losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
             candidate = every is not None and (step % every == 0 or step == steps)
@@ -137,6 +140,7 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
                     keeper.save(step, resume.writer(model, optimizer, curve))
                 keeper.prune({step, best_step(curve) if curve else step})
             run.context.report(step, steps)
+    log.info("%d steps on %d rows, %.1f rows a step", steps, len(lessons.tokens), rows / max(1, steps - found.step))
     best = best_step(curve) if curve else steps
     if best != steps and keeper:
         resume.load(model, keeper.fetch(best))
