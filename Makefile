@@ -23,7 +23,7 @@ demo: install
 	@echo "  python -c 'import pandas; print(pandas.read_parquet(\"results/demo/scores\"))'"
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

@@ -34,7 +34,8 @@ from xfer_ray.translation import translator as translators
 from xfer_ray.translation.checkpoint import batches, room
 from xfer_ray.translation.codes import chosen, demanded, is_same, tongue
 from xfer_ray.translation.families import speech
-from xfer_ray.translation.translator import Translation, Translator, decoding, licence, open_translator, translated, translator_of
+from xfer_ray.translation.opening import open_translator
+from xfer_ray.translation.translator import Translation, Translator, decoding, licence, translated, translator_of
 
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()

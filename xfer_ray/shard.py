@@ -14,8 +14,8 @@ from xfer_ray import corpora
 from xfer_ray.corpora import CorpusFolder, Translated
 from xfer_ray.identity import declaration, digest
 from xfer_ray.models import checkpoints
-from xfer_ray.translation import translator as translators
-from xfer_ray.translation.translator import Translate, Translator
+from xfer_ray.translation.opening import open_translator
+from xfer_ray.translation.translator import Translate, Translator, translated
 
 SHARD_CHARACTERS = 20_000  # of text: seconds on a GPU, a minute or two on a CPU
 PROBES, PROBE_SECONDS = (8, 64, 512), 2.0  # texts that are translated for an estimate, until it takes so long
@@ -69,7 +69,7 @@ def opened(work: Work) -> Translate:
         folder = checkpoints.loadable(work.translator.name, work.translator.revision, work.scratch)
     elif work.translator.kind == "ctranslate2":
         folder = Path(work.translator.name)
-    return translators.open_translator(work.translator, source=work.source, target=work.target, folder=folder)
+    return open_translator(work.translator, source=work.source, target=work.target, folder=folder)
 
 
 class Translating:
@@ -80,7 +80,7 @@ class Translating:
 
     def __call__(self, shard: Shard) -> None:
         """Translate and put the whole shard."""
-        found = translators.translated(self._translate, shard.texts)
+        found = translated(self._translate, shard.texts)
         rows = [Translated(text, one.text, one.truncated) for text, one in zip(shard.texts, found, strict=True)]
         corpora.put_shard(self._work.folder, shard.digest, rows)
 
@@ -91,7 +91,7 @@ class Translating:
             step = max(1, len(ordered) // count)
             probe = ordered[step // 2 :: step][:count]
             started = time.perf_counter()
-            translators.translated(self._translate, probe)
+            translated(self._translate, probe)
             seconds = max(1e-9, time.perf_counter() - started)
             if seconds > PROBE_SECONDS or len(probe) == len(ordered):
                 break

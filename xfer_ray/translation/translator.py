@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from xfer_ray.errors import DataError, SetupError, demand, is_count
+from xfer_ray.errors import DataError, demand, is_count
 from xfer_ray.identity import Json
 
 Kind = Literal["checkpoint", "ctranslate2", "dictionary", "file"]
@@ -80,36 +80,6 @@ def translator_of(spec: str, *, source: str, target: str, revision: str | None =
     known = Path(filled).is_dir() or bool(_HUB_ID.fullmatch(filled))
     demand(known and filled != "", f"translator {spec!r} is no folder and no hub id; {POSSIBLE}")
     return Translator(kind="checkpoint", name=filled, revision=revision, beams=beams)
-
-
-def open_translator(
-    translator: Translator, *, source: str, target: str, folder: Path | None, threads: int | None = None
-) -> Translate:  # fmt: skip
-    """The function that translates; `folder` holds the files of a checkpoint or a converted model, `threads` are its CPU threads."""
-    if translator.kind == "dictionary":
-        return _dictionary(source, target)
-    if translator.kind == "file":
-        from xfer_ray.translation import table
-
-        return table.opened(Path(translator.name))
-    if folder is None or not folder.is_dir():
-        raise SetupError(f"translator {translator.name!r} has no folder of files: {folder} is none")
-    if translator.kind == "ctranslate2":
-        from xfer_ray.translation import converted
-
-        return converted.opened(translator, source=source, target=target, folder=folder, threads=threads)
-    from xfer_ray.translation import checkpoint
-
-    return checkpoint.opened(translator, source=source, target=target, folder=folder, threads=threads)
-
-
-def _dictionary(source: str, target: str) -> Translate:
-    from xfer_ray.miniature import dictionary
-
-    def translate(texts: Sequence[str]) -> list[Translation]:
-        return [Translation(dictionary.translated(text, source, target)) for text in texts]
-
-    return translate
 
 
 def translated(translate: Translate, texts: Sequence[str]) -> list[Translation]:
