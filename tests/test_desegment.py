@@ -107,7 +107,7 @@ def test_a_variant_of_what_nobody_has_made_names_the_folder_of_that(tmp_path):
     assert load.missing(variant, "train") == ""  # the hub holds zh-MT-en
     assert (
         load.missing(variant, "test")
-        == f"the folder {tmp_path}/xnli/zh-MT-en does not exist; make it with `xfer-ray translate xnli --from en --to zh`"
+        == f"the folder {tmp_path}/xnli/zh-MT-en does not exist; make it with `xfer-ray translate xnli --split test --from en --to zh --translator ...`"
     )
     with pytest.raises(DataError, match=r"^the folder .*/xnli/zh-MT-en does not exist; make it with "):
         load(variant, "test")

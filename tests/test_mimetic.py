@@ -48,8 +48,14 @@ def test_the_same_seed_gives_the_same_start():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"architecture": {"model_type": "bert"}, "objective": "mlm"}, "start 'mimetic' is for t5, mt5, umt5 that begin anew"),
-        ({"initialize": "google/mt5-small", "vocabulary": "google/mt5-small"}, "start 'mimetic' is for t5, mt5, umt5 that begin anew"),
+        (
+            {"architecture": {"model_type": "bert"}, "objective": "mlm"},
+            "start 'mimetic' is for objective 'span_corruption' without initialize",
+        ),
+        (
+            {"initialize": "google/mt5-small", "vocabulary": "google/mt5-small"},
+            "start 'mimetic' is for objective 'span_corruption' without initialize",
+        ),
         ({"start": "warm"}, "no start of a Pretraining 'warm'"),
     ],
 )

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 from sweeps import translator_mirror
 from xfer_ray import Pretraining
 from xfer_ray.errors import DataError, DeclarationError
-from xfer_ray.models import parallel
+from xfer_ray.models import parallel, word_by_word
 from xfer_ray.models import pretraining as maker
 from xfer_ray.tasks import XNLI_PAIRS
 
@@ -140,7 +140,7 @@ def words(count, seed):
 
 def test_a_word_is_nearest_to_its_translation():
     torch.manual_seed(0)
-    table = parallel.together(words(500, 0), 83, 32)
+    table = word_by_word.together(words(500, 0), 83, 32)
     near = torch.nn.functional.normalize(table) @ torch.nn.functional.normalize(table).T - 2 * torch.eye(83)
     assert near[3:43].argmax(1).tolist() == list(range(43, 83))
     assert table.norm(dim=1)[3:].tolist() == pytest.approx([32**0.5] * 80, rel=1e-4)
@@ -153,7 +153,7 @@ def test_it_starts_by_translating_word_by_word(kind):
     special = {"pad_token_id": 0, "decoder_start_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": False}
     model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(kind, vocab_size=83, **sizes, **special)).eval()
     maker._untie(model)
-    parallel.word_by_word(model, parallel.together(words(500, 0), 83, 64))
+    word_by_word.start(model, word_by_word.together(words(500, 0), 83, 64))
     right = []
     for source, target in words(50, 1):
         told = torch.tensor(np.append(0, target[:-1]))[None]

@@ -26,7 +26,7 @@ from xfer_ray.tasks import TYDIQA
 TASK = replace(TYDIQA, targets=TYDIQA.targets[:1], metrics=("accuracy",))
 SWEEP = Sweep("mine", grid(tasks=[TASK], models=[MAJORITY], sources=["en-O", "de-MT-fi"]))
 """
-REASON = "the folder translated/tydiqa/de-MT-fi does not exist; make it with `xfer-ray translate tydiqa --from fi --to de`"
+REASON = "the folder translated/tydiqa/de-MT-fi does not exist; make it with `xfer-ray translate tydiqa --split train --from fi --to de --translator ...`"
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -67,9 +67,7 @@ def test_a_trial_is_blocked_by_what_it_reads_and_by_nothing_else(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     labelled = replace(XQUAD, sources=(ENGLISH, TRANSLATED, OPUS))
     trials = [Trial(labelled, MAJORITY, source, 0) for source in labelled.sources]
-    reason = (
-        "the folder translated/xquad/de-MT-en~opus does not exist; make it with `xfer-ray translate xquad --from en --to de --label opus`"
-    )
+    reason = "the folder translated/xquad/de-MT-en~opus does not exist; make it with `xfer-ray translate xquad --split train --from en --to de --label opus --translator ...`"
     assert plan.blocked(trials) == {trials[2].id: reason}
     for name in ("train.parquet", "card.json"):
         (tmp_path / "translated/xquad/de-MT-en~opus").mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def test_a_sweep_of_the_paper_has_the_trials_of_its_table(tmp_path, monkeypatch)
     blocked = [plan.blocked(sweep.trials) for sweep in sweeps]
     assert [len(found) for found in blocked] == [3, 8, 8]  # the checkpoint of mT5-Uniform; every translation of TyDi QA
     assert {trial.model.name for trial in sweeps[0].trials if trial.id in blocked[0]} == {"mt5-uniform"}
-    first = "the folder translated/tydiqa/en-MT-ar does not exist; make it with `xfer-ray translate tydiqa --from ar --to en`"
+    first = "the folder translated/tydiqa/en-MT-ar does not exist; make it with `xfer-ray translate tydiqa --split train --from ar --to en --translator ...`"
     assert {blocked[2][trial.id] for trial in sweeps[2].trials if trial.model.name == "mt5-base"} == {
         first,
         *(first.replace("en-MT-ar", f"{code}-MT-ar").replace("--to en", f"--to {code}") for code in ("de", "ru")),

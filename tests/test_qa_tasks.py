@@ -313,9 +313,7 @@ def test_a_corpus_folder_is_read_as_it_was_written(tmp_path, folders):
 
 
 def test_a_folder_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path, folders):
-    reason = (
-        f"the folder {tmp_path}/xquad/de-MT-en~opus does not exist; make it with `xfer-ray translate xquad --from en --to de --label opus`"
-    )
+    reason = f"the folder {tmp_path}/xquad/de-MT-en~opus does not exist; make it with `xfer-ray translate xquad --split train --from en --to de --label opus --translator ...`"
     assert folders.missing(OPUS, "train") == reason
     with pytest.raises(DataError) as refused:
         folders(OPUS, "train")
@@ -327,8 +325,13 @@ def test_a_folder_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_
 
 
 def test_the_command_names_the_last_step_of_a_chain():
-    assert command("tydiqa", Corpus.parse("ru-MT-fi")) == "xfer-ray translate tydiqa --from fi --to ru"
-    assert command("xquad", Corpus.parse("en-MT-de-MT-en")) == "xfer-ray translate xquad --from de-MT-en --to en"
+    assert (
+        command("tydiqa", Corpus.parse("ru-MT-fi"), "train") == "xfer-ray translate tydiqa --split train --from fi --to ru --translator ..."
+    )
+    assert (
+        command("xquad", Corpus.parse("en-MT-de-MT-en"), "dev")
+        == "xfer-ray translate xquad --split dev --from de-MT-en --to en --translator ..."
+    )
 
 
 @pytest.mark.parametrize(
@@ -386,7 +389,7 @@ def test_pairs_too_are_read_from_corpus_folders_by_the_same_policy(tmp_path, cap
     with pytest.raises(DataError, match=r"example '7' is labeled \('paraphrase',\), and not one of entailment, neutral, contradiction$"):
         folders(TRANSLATED, "test")  # Table 4: the test set, machine-translated
     assert folders.missing(TRANSLATED, "train") == ""  # the hub holds it
-    assert "xfer-ray translate pawsx --from en --to de --label opus" in PAWSX_PAIRS.missing(OPUS, "train")
+    assert "xfer-ray translate pawsx --split train --from en --to de --label opus" in PAWSX_PAIRS.missing(OPUS, "train")
 
 
 def test_a_folder_whose_writing_was_broken_off_is_refused(tmp_path, folders):
@@ -419,7 +422,7 @@ def test_sources_that_are_compared_keep_the_questions_that_all_of_them_have(tmp_
     translated(tmp_path, english, *ITEMS, benchmark="t")
     assert (
         load.missing(english, "train")
-        == f"the folder {tmp_path}/t/de-MT-fi does not exist; make it with `xfer-ray translate t --from fi --to de`"
+        == f"the folder {tmp_path}/t/de-MT-fi does not exist; make it with `xfer-ray translate t --split train --from fi --to de --translator ...`"
     )
     translated(tmp_path, german, *ITEMS[1:], Example("q7", "?", CONTEXT, ("Köln",), (40,)), benchmark="t")
     translated(tmp_path, russian, *ITEMS, benchmark="t")
@@ -442,7 +445,7 @@ def test_pairs_that_are_compared_keep_the_rows_that_all_of_them_have(tmp_path, m
     opus, other, third = OPUS, replace(OPUS, label="other"), replace(OPUS, label="third")
     load = replace(XNLI_PAIRS, shared_by=(opus, other), translated=str(tmp_path))
     translated(tmp_path, opus, *pairs[:3], benchmark="xnli")
-    command = "make it with `xfer-ray translate xnli --from en --to de --label other`"
+    command = "make it with `xfer-ray translate xnli --split train --from en --to de --label other --translator ...`"
     assert load.missing(opus, "train") == f"the folder {tmp_path}/xnli/de-MT-en~other does not exist; {command}"
     with pytest.raises(DataError, match=r"xnli/de-MT-en~other does not exist; make it with "):
         load(opus, "train")

@@ -75,7 +75,7 @@ def test_table_5_runs_from_translated_folders_over_the_questions_that_all_have(x
     examples = XQUAD.load(Corpus("en"), "test")
     blocked = xfer_ray("run", "mine.py", "--in-process", "--only", "task=xquad-mt")
     assert blocked.returncode == 5
-    assert "make it with `xfer-ray translate xquad --from en --to de`" in blocked.stderr
+    assert "make it with `xfer-ray translate xquad --split train --from en --to de --translator ...`" in blocked.stderr
     translated(xfer_ray, tmp_path, "xquad-mt", "en", ("de", "ru"), examples)
 
     kept = {name: set(pd.read_parquet(tmp_path / f"translated/xquad/{name}/train.parquet")["id"]) for name in ("de-MT-en", "ru-MT-en")}

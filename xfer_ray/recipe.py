@@ -119,7 +119,8 @@ class Pretraining:
     `sampling` over languages: weights by language (default: all alike); "uniform"; "proportional" to the characters of text,
     n; or the exponent alpha of p ~ n^alpha (Xue et al. 2021, section 3.1, take 0.3). `schedule`: "linear" up over `warmup_steps` and
     down to 0, or "inverse_square_root": learning_rate x sqrt(k / max(step, k)) with k = warmup_steps. `precision` as in a Recipe.
-    `start="mimetic"` lets a small text-to-text model begin as trained ones are (models/mimetic.py); "mlm+rtd" always does so.
+    `start="mimetic"` lets a small text-to-text model begin as trained ones are (models/mimetic.py); "mlm+rtd" always does so, and
+    "translation" begins word by word (models/word_by_word.py).
     `micro_batch` says how a batch meets the device.
     """
 
@@ -197,8 +198,8 @@ class Pretraining:
         )
         demand(objective != "translation" or not self.tokens, "objective 'translation' counts steps; give steps in place of tokens")
         demand(
-            self.start == "random" or (kind in _TEXT_TO_TEXT and not self.initialize),
-            f"start 'mimetic' is for {', '.join(_TEXT_TO_TEXT)} that begin anew; give start='random'",
+            self.start == "random" or (objective == "span_corruption" and not self.initialize),
+            "start 'mimetic' is for objective 'span_corruption' without initialize; give start='random'",
         )
         room = self.architecture.get("max_position_embeddings", self.max_length)
         demand(

@@ -41,14 +41,15 @@ def missing(root: str, benchmark: str, corpus: Corpus, split: str) -> str:
     if not wanted:
         return ""
     found = f"the folder {folder} holds no {wanted[0]}" if folder.is_dir() else f"the folder {folder} does not exist"
-    return f"{found}; make it with `{command(benchmark, corpus)}`"
+    return f"{found}; make it with `{command(benchmark, corpus, split)}`"
 
 
-def command(benchmark: str, corpus: Corpus) -> str:
-    """The command that makes a translated corpus: xfer-ray translate xquad --from en --to de."""
+def command(benchmark: str, corpus: Corpus, split: str) -> str:
+    """The command that makes a translated corpus: xfer-ray translate xquad --split train --from en --to de --translator ..."""
     origin = corpus.origin or corpus
+    source = origin if origin.origin else origin.language
     label = f" --label {corpus.label}" if corpus.label else ""
-    return f"xfer-ray translate {benchmark} --from {origin if origin.origin else origin.language} --to {corpus.language}{label}"
+    return f"xfer-ray translate {benchmark} --split {split} --from {source} --to {corpus.language}{label} --translator ..."
 
 
 def read(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]:
@@ -63,12 +64,12 @@ def read(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Example]
     examples = [_example(file, *row) for row in zip(*(columns[name] for name in COLUMNS), strict=True)]
     declared = _by_split(card, "counts", split)
     if declared is None:
-        raise DataError(f"{folder / CARD} does not say how many examples {split}.parquet has; {_again(benchmark, corpus)}")
+        raise DataError(f"{folder / CARD} does not say how many examples {split}.parquet has; {_again(benchmark, corpus, split)}")
     if declared != len(examples):
-        raise DataError(f"{file} has {len(examples)} examples, and its card says {declared}; {_again(benchmark, corpus)}")
+        raise DataError(f"{file} has {len(examples)} examples, and its card says {declared}; {_again(benchmark, corpus, split)}")
     fingerprint = Examples(tuple(examples)).fingerprint
     if _by_split(card, "fingerprint", split) != fingerprint:
-        raise DataError(f"{file} is not what its card says: its fingerprint is {fingerprint}; {_again(benchmark, corpus)}")
+        raise DataError(f"{file} is not what its card says: its fingerprint is {fingerprint}; {_again(benchmark, corpus, split)}")
     return examples
 
 
@@ -95,8 +96,8 @@ def questions(root: str, benchmark: str, corpus: Corpus, split: str) -> list[Exa
     return examples
 
 
-def _again(benchmark: str, corpus: Corpus) -> str:
-    return f"delete the folder, and make it again with `{command(benchmark, corpus)}`"
+def _again(benchmark: str, corpus: Corpus, split: str) -> str:
+    return f"delete the folder, and make it again with `{command(benchmark, corpus, split)}`"
 
 
 def _card(folder: Path, benchmark: str, corpus: Corpus) -> dict[str, Any]:
