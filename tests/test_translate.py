@@ -167,12 +167,24 @@ def test_another_distance_needs_no_new_translation_but_another_name(world):
     assert world.translate("questions", spec, "--in-process").returncode == 0
     refused = world.translate("questions", spec, "--in-process", "--max-distance", "15")
     assert refused.returncode == 2
-    assert "holds another translation: its projection is {'max_distance': 5, 'max_share': None}, not" in refused.stderr
+    assert "holds another translation: its projection is max_distance=5, not max_distance=15; give a --label to keep both" in refused.stderr
     assert "give a --label to keep both, or delete its card.json to make it anew" in refused.stderr
     (world.folder("questions") / "card.json").unlink()
     again = world.translate("questions", spec, "--in-process", "--max-distance", "15")
     assert "1 of 1 shards translated" in again.stderr
     assert "5 of 5 kept" in again.stdout
+
+
+def test_a_translator_that_was_moved_is_the_same(world):
+    spec = world.table(pairs_in_german())
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    before = contents(world.folder("pairs"))
+    (world.path / "mt.csv").rename(world.path / "moved.csv")
+    assert world.translate("pairs", "file:moved.csv", "--in-process").returncode == 0
+    (world.folder("pairs") / "card.json").unlink()
+    again = world.translate("pairs", "file:moved.csv", "--in-process")
+    assert "1 of 1 shards translated" in again.stderr
+    assert contents(world.folder("pairs")).keys() == before.keys()
 
 
 def test_an_empty_translation_is_counted_and_not_kept(world):
@@ -206,7 +218,8 @@ def test_two_translators_stand_side_by_side_and_one_translates_back(world):
     other = world.table({text: f"Anders: {told}" for text, told in pairs_in_german().items()}, "other.csv")
     refused = world.translate("pairs", other, "--in-process")
     assert refused.returncode == 2
-    assert "holds another translation: its translator is" in refused.stderr
+    assert "holds another translation: its translator is " in refused.stderr
+    assert all(name in refused.stderr for name in ("name=mt.csv", "name=other.csv"))
     assert world.translate("pairs", other, "--in-process", "--label", "other").returncode == 0
     back = world.table({told: text for text, told in pairs_in_german().items()}, "back.csv")
     done = world.command("translate", "mine.py:pairs", "--from", "de-MT-en", "--to", "en", "--translator", back, "--in-process")
@@ -332,9 +345,9 @@ def test_an_unknown_language_is_refused_on_ray_too(world, checkpoint):
 def test_a_text_that_the_file_lacks_is_named(world):
     texts = pairs_in_german()
     del texts[SEVENTH]
-    done = world.translate("pairs", world.table(texts), "--in-process")
+    done = world.translate("pairs", world.table(texts))
     assert done.returncode == 3
-    assert SEVENTH in done.stderr
+    assert f"1 of 45 texts, the first of them {SEVENTH!r}" in done.stderr
 
 
 def test_a_damaged_shard_is_named_and_made_again(world):

@@ -137,6 +137,9 @@ def audits(storage: Storage, path: str, split: str | None = None) -> dict[str, p
     files = sorted(name for name in storage.sizes(path) if name.endswith(AUDIT) and not name.startswith("."))
     held = {name: name.rpartition("/")[2].removesuffix(AUDIT) for name in files}
     splits = list(dict.fromkeys(held.values()))
+    benchmarks = sorted({name.partition("/")[0] for name in files if name.count("/") > 1})
+    if benchmarks:
+        raise DeclarationError(f"{storage.url}/{path} holds several benchmarks; give one of them, such as {path}/{benchmarks[0]}")
     if not splits:
         raise DataError(f"{storage.url}/{path} holds no corpus that xfer-ray translate has made; give one, or the folder of a benchmark")
     if split is not None and split not in splits:

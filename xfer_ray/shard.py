@@ -5,6 +5,7 @@ It needs no Ray: sweep/translating.py calls `Translating` on warm workers, trans
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from xfer_ray.translation.opening import open_translator
 from xfer_ray.translation.translator import Translate, Translator, translated
 
 SHARD_CHARACTERS = 20_000  # of text: seconds on a GPU, a minute or two on a CPU
-PROBES, PROBE_SECONDS = (8, 64, 512), 2.0  # texts that are translated for an estimate, until it takes so long
+PROBES, PROBE_SECONDS = (4, 16, 64), 5.0  # texts of each length that are translated for an estimate, until it takes so long
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def shards_of(texts: Sequence[str], work: Work, fingerprint: str) -> list[Shard]
             room = SHARD_CHARACTERS
         cut[-1].append(text)
         room -= len(text)
-    named = [declaration(work.translator), fingerprint, work.source, work.target]
+    made_by = work.translator if not fingerprint else dataclasses.replace(work.translator, name="weights", revision=None)
+    named = [declaration(made_by), fingerprint, work.source, work.target]
     return [Shard(digest([*named, list(some)]), tuple(some)) for some in cut]
 
 
@@ -84,12 +86,19 @@ class Translating:
         rows = [Translated(text, one.text, one.truncated) for text, one in zip(shard.texts, found, strict=True)]
         corpora.put_shard(self._work.folder, shard.digest, rows)
 
+    def look_up(self, texts: Sequence[str]) -> None:
+        """Translate and put nothing: what a table lacks is said of all texts at once."""
+        translated(self._translate, texts)
+
     def pace(self, texts: Sequence[str]) -> float:
-        """Characters that this worker translates in a second, by a probe of some texts of all lengths: few, or more where it is fast."""
+        """Characters that this worker translates in a second, by a probe of short, middling and long texts.
+
+        Neighbors in length, since texts of one length are translated side by side: few, or more where that is fast.
+        """
         ordered = sorted(texts, key=len)
         for count in PROBES:
-            step = max(1, len(ordered) // count)
-            probe = ordered[step // 2 :: step][:count]
+            starts = [int(share * max(0, len(ordered) - count)) for share in (0.2, 0.5, 0.8)]
+            probe = list(dict.fromkeys(text for start in starts for text in ordered[start : start + count]))
             started = time.perf_counter()
             translated(self._translate, probe)
             seconds = max(1e-9, time.perf_counter() - started)

@@ -68,6 +68,11 @@ class Job:
         return f"{self.work.folder.benchmark} {self.split} {self.origin} -> {self.work.folder.corpus}"
 
     @property
+    def is_neural(self) -> bool:
+        """Whether a model translates, which takes time and workers, and not a table or a dictionary."""
+        return self.work.translator.kind in VERSIONED
+
+    @property
     def characters(self) -> int:
         """How much text is yet to be translated."""
         return sum(shard.characters for shard in self.missing)
@@ -163,12 +168,13 @@ def _made(folder: CorpusFolder, split: str, identity: dict[str, Json], fingerpri
     card = folder.card()
     if card is None:
         return None
-    other = [name for name in ("translator", "projection", "origin", "task") if card.get(name) != identity[name]]
-    if other:
-        raise DeclarationError(
-            f"{folder.url} holds another translation: its {other[0]} is {card.get(other[0])}, not {identity[other[0]]}; "
-            f"give a --label to keep both, or delete its {corpora.CARD} to make it anew"
-        )
+    for name in ("translator", "projection", "origin", "task"):
+        held, asked = card.get(name), identity[name]
+        if _unnamed(held) != _unnamed(asked):
+            raise DeclarationError(
+                f"{folder.url} holds another translation: its {name} is {_differs(held, asked)}, not {_differs(asked, held)}; "
+                f"give a --label to keep both, or delete its {corpora.CARD} to make it anew"
+            )
     found = card.get("origin_fingerprint", {}).get(split)
     if found not in (None, fingerprint):
         raise DeclarationError(
@@ -176,6 +182,23 @@ def _made(folder: CorpusFolder, split: str, identity: dict[str, Json], fingerpri
             f"give a --label to keep both, or delete its {corpora.CARD} to make it anew"
         )
     return card if found else None
+
+
+def _unnamed(made_by: object) -> object:
+    """What tells translators apart: the weights, and not where they lie."""
+    return {key: value for key, value in made_by.items() if key != "name"} if isinstance(made_by, dict) else made_by
+
+
+def _differs(one: object, other: object) -> str:
+    """What of one value another does not have: "name=facebook/m2m100_418M, beams=4"."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return str(one)
+    parts = [
+        _differs(value, other.get(key)) if isinstance(value, dict) else f"{key}={value}"
+        for key, value in one.items()
+        if value != other.get(key)
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 # ------------------------------------------------------------------------------ run
@@ -195,12 +218,14 @@ def translate(job: Job, placement: Placement, watch: Callable[[int], None]) -> N
     """Translate the shards that are missing; `watch` hears of the characters of each one that is there."""
     if not job.missing:
         return
-    if not placement.in_process:
+    if job.is_neural and not placement.in_process:
         from xfer_ray.sweep import translating  # imports Ray
 
         translating.translate(job.missing, job.work, placement, watch)
         return
     worker = Translating(job.work)
+    if job.work.translator.kind == "file":
+        worker.look_up([text for shard in job.missing for text in shard.texts])
     for shard in job.missing:
         worker(shard)
         watch(shard.characters)

@@ -95,7 +95,9 @@ def render_worst(found: Mapping[str, Sequence[Worst]], style: str) -> str:
         return _csv(("corpus", *WORST), rows)
     header = ("question", "suspicious", "lost by", "distance", "translated answer", "found instead")
     sheets = [
-        Sheet(f"{corpus}: {'what to look at first' if all_ else 'nothing is suspicious'}", header, tuple(map(_look, all_)))
+        Sheet(
+            f"{corpus}: {'what to look at first' if all_ else 'nothing is suspicious'}", header if all_ else ("",), tuple(map(_look, all_))
+        )
         for corpus, all_ in found.items()
     ]
     return _page(style, sheets, ())

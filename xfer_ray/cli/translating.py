@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xfer_ray.cli.options import AsJson, Mirror, gpus, interrupt, use_mirror
+from xfer_ray.errors import DeclarationError
 
 if TYPE_CHECKING:
     from xfer_ray.core import Corpus, Task
@@ -26,7 +27,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def translate(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task, such as xnli, or a Python file that declares one.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task, such as xnli; or FILE.py, FILE.py:NAME for one of your own.")],
     origin: Annotated[str, typer.Option("--from", metavar="CORPUS", help="What to translate: en, which is en-O, or fi-O, de-MT-en.")],
     to: Annotated[str, typer.Option(metavar="LANGUAGES", help="Into which languages, separated by commas.")],
     translator: Annotated[
@@ -104,7 +105,10 @@ def _task(name: str) -> tuple[Task, ModuleType | None]:
     path, _, inside = name.partition(":")
     if path.endswith(".py"):
         return sweepfile.task(Path(path), inside)
-    return task(name), None
+    try:
+        return task(name), None
+    except DeclarationError as error:
+        raise DeclarationError(f"{error}; or a task of your own, as FILE.py:{name}") from None
 
 
 def _origin(text: str) -> Corpus:
@@ -114,8 +118,6 @@ def _origin(text: str) -> Corpus:
 
 
 def _listed(option: str, text: str) -> list[str]:
-    from xfer_ray.errors import DeclarationError
-
     names = text.split(",")
     if "" in names or len(set(names)) < len(names):
         raise DeclarationError(f"{option} {text!r} has a blank or a repeated name; separate distinct ones by commas")
@@ -133,8 +135,7 @@ def _jobs(task: Task, origin: Corpus, languages: list[str], wanted: list[Options
 def _run(jobs: list[Job], placement: Placement, module: ModuleType | None, *, only_estimate: bool) -> None:
     from xfer_ray import translate
 
-    missing = [job for job in jobs if job.missing]
-    if missing and not placement.in_process:
+    if any(job.missing and job.is_neural for job in jobs) and not placement.in_process:
         from xfer_ray.sweep import connecting  # imports Ray
 
         connecting.connect(placement, module)
@@ -158,7 +159,7 @@ def _say(job: Job, placement: Placement) -> None:
     print(
         f"{job.name}: {len(job.examples)} examples, {texts} distinct texts, {ready} of {len(job.shards)} shards translated", file=sys.stderr
     )
-    if job.missing:
+    if job.missing and job.is_neural:
         speed, workers = translate.pace(job, placement)
         left = duration(job.characters / speed / workers)
         several = f"{workers} worker{'s' if workers > 1 else ''}"

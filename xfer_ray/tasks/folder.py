@@ -34,14 +34,17 @@ def is_made(corpus: Corpus, generated: Iterable[Corpus]) -> bool:
     return corpus.provenance == "MT" and corpus not in known and corpus.root in known
 
 
-def missing(root: str, benchmark: str, corpus: Corpus, split: str) -> str:
-    """Why a split cannot be read, with the command that makes it; "" where it is there. Looks at names only."""
+def missing(root: str, benchmark: str, corpus: Corpus, split: str, task: str = "") -> str:
+    """Why a split cannot be read, with the command that makes it; "" where it is there. Looks at names only.
+
+    `task` is what the command calls the benchmark's task, where that is not its name.
+    """
     folder = folder_of(root, benchmark, corpus)
     wanted = [name for name in (f"{split}.parquet", CARD) if not (folder / name).is_file()]
     if not wanted:
         return ""
     found = f"the folder {folder} holds no {wanted[0]}" if folder.is_dir() else f"the folder {folder} does not exist"
-    return f"{found}; make it with `{command(benchmark, corpus, split)}`"
+    return f"{found}; make it with `{command(task or benchmark, corpus, split)}`"
 
 
 def command(benchmark: str, corpus: Corpus, split: str) -> str:

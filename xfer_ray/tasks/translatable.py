@@ -28,7 +28,8 @@ class Translatable:
 
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
-        return folder.missing(self.translated, self.name, corpus, split) if self._elsewhere(corpus) else ""
+        task = f"FILE.py:{self.name}"  # where the task is declared, its own file knows best
+        return folder.missing(self.translated, self.name, corpus, split, task) if self._elsewhere(corpus) else ""
 
     def _elsewhere(self, corpus: Corpus) -> bool:
         return corpus.provenance == "MT" and corpus not in self.own
