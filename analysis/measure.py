@@ -108,13 +108,14 @@ def _compares(options: Options) -> bool:
 def _missing(selected: Selected, normalized: bool, options: Options) -> Iterator[str]:
     needs_ratio = normalized and options.values in ("paper", "relative", "advantage", "common")
     choices = ("HT", "MT") if options.layout == "provenance" else (options.denominators,)
-    pairs = [pair for choice in choices if needs_ratio for pair in denominators(selected, choice).items()]
+    pairs = [(choice, *pair) for choice in choices if needs_ratio for pair in denominators(selected, choice).items()]
     for model in selected.models:
         name = f"{selected.task}.{model}"
         roles: dict[str, list[str]] = {}
-        for target, source in pairs:
+        for choice, target, source in pairs:
             if source is None:
-                yield f"missing: {name}: no source in {transfer.language(target)} is planned (denominator of column {target})"
+                kind = f"{choice} source" if choice in ("HT", "MT") else "source"
+                yield f"missing: {name}: no {kind} in {transfer.language(target)} is planned (denominator of column {target})"
             else:
                 roles.setdefault(source, []).append(f"denominator of column {target}")
         for over in dict.fromkeys(baselines(selected, model, options).values()) if _compares(options) else ():
