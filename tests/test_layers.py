@@ -13,9 +13,10 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 # Each room, from the top of the house down, and the rooms it may look into. All of them stand on the ground.
 GROUND = ("errors", "identity", "recipe", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
-    "cli": {"run", "pretrain", "translate", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "records", "results", "storage", "tasks", "trial", "progress", "audit", "analysis"},
+    "cli": {"run", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "records", "results", "storage", "tasks", "trial", "progress", "audit", "analysis"},
     "run": {"sweep", "plan", "adoption", "pretrained", "progress", "trial", "records", "results", "storage"},
-    "translate": {"sweep", "shard", "translation", "corpora", "models", "data", "revisions", "storage", "trial"},
+    "translate": {"card", "sweep", "shard", "translation", "corpora", "models", "tasks", "data", "revisions", "storage", "trial"},
+    "card": {"shard", "translation", "corpora", "models"},
     "sweep": {"pretrained", "progress", "trial", "shard", "records", "storage"},
     "shard": {"translation", "corpora", "models"},
     "corpora": {"translation", "results", "storage"},

@@ -168,7 +168,7 @@ def test_another_distance_needs_no_new_translation_but_another_name(world):
     refused = world.translate("questions", spec, "--in-process", "--max-distance", "15")
     assert refused.returncode == 2
     assert "holds another translation: its projection is max_distance=5, not max_distance=15; give a --label to keep both" in refused.stderr
-    assert "give a --label to keep both, or delete its card.json to make it anew" in refused.stderr
+    assert "or delete the folder's card.json to make it anew, if no sweep has been trained on it" in refused.stderr
     (world.folder("questions") / "card.json").unlink()
     again = world.translate("questions", spec, "--in-process", "--max-distance", "15")
     assert "1 of 1 shards translated" in again.stderr
@@ -348,6 +348,95 @@ def test_a_text_that_the_file_lacks_is_named(world):
     done = world.translate("pairs", world.table(texts))
     assert done.returncode == 3
     assert f"1 of 45 texts, the first of them {SEVENTH!r}" in done.stderr
+
+
+@pytest.mark.parametrize("lost", ["train.parquet", "train.audit.parquet"])
+def test_what_is_lost_or_cut_of_a_corpus_is_made_again_from_its_shards(world, lost):
+    spec = world.table(pairs_in_german())
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    before = contents(world.folder("pairs"))
+    (world.folder("pairs") / lost).unlink()
+    again = world.translate("pairs", spec, "--in-process")
+    assert "1 of 1 shards translated" in again.stderr
+    assert contents(world.folder("pairs")) == before
+    (world.folder("pairs") / lost).write_bytes(before[lost][:-9])
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    assert contents(world.folder("pairs")) == before
+
+
+def test_a_card_that_was_edited_is_not_believed(world):
+    spec = world.table(pairs_in_german())
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    before = contents(world.folder("pairs"))
+    card = world.card("pairs")
+    (world.folder("pairs") / "card.json").write_text(json.dumps(card | {"counts": {"train": 5}}))
+    audit = world.command("audit", "translation", "translated/pairs")
+    assert audit.returncode == 3
+    assert "speaks of 40 examples, and card.json beside it of 5 (counts)" in audit.stderr
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    assert contents(world.folder("pairs")) == before
+    (world.folder("pairs") / "card.json").write_text(json.dumps({name: value for name, value in card.items() if name != "not_kept"}))
+    done = world.translate("pairs", spec, "--in-process")
+    assert done.returncode == 3
+    assert "card.json is not the card of a corpus; delete it, and translate again" in done.stderr
+
+
+def test_a_shard_with_the_texts_of_another_is_named(world):
+    spec = world.table(pairs_in_german())
+    assert world.translate("pairs", spec, "--in-process").returncode == 0
+    shard = next(world.folder("pairs").glob("shards/*.parquet"))
+    pd.read_parquet(shard).iloc[1:].to_parquet(shard, index=False)
+    (world.folder("pairs") / "card.json").unlink()
+    done = world.translate("pairs", spec, "--in-process")
+    assert done.returncode == 3
+    assert f"{shard.name} holds other texts than its name says; delete it" in done.stderr
+
+
+def test_a_corpus_that_the_task_has_of_its_own_needs_a_label(world):
+    arguments = ("translate", "miniature", "--from", "en", "--to", "de", "--translator", "dictionary", "--split", "validation")
+    refused = world.command(*arguments)
+    assert refused.returncode == 2
+    assert (
+        "task miniature has a de-MT-en of its own in 'validation', so a sweep would not read yours; tell it apart by --label"
+        in refused.stderr
+    )
+    done = world.command(*arguments, "--label", "dictionary")
+    assert done.returncode == 0, done.stderr
+    assert "translated/miniature/de-MT-en~dictionary: validation, 600 of 600 kept" in done.stdout
+    both = world.translate("pairs", world.table(pairs_in_german()))
+    assert both.returncode == 0
+    audit = world.command("audit", "translation", "translated")
+    assert audit.returncode == 2
+    assert "holds several benchmarks; give one of them, such as translated/miniature" in audit.stderr
+
+
+def test_an_answer_that_is_not_where_it_should_be_is_refused_with_its_id(world):
+    text = (world.path / "mine.py").read_text()
+    (world.path / "mine.py").write_text(text.replace("CONTEXTS[c].index(a),", "CONTEXTS[c].index(a) + 1,"))
+    done = world.translate("questions", world.table(GERMAN))
+    assert done.returncode == 3
+    assert "train of en-O in task questions: example 'q0': answer 'Rome' is not at character 15 of its context" in done.stderr
+
+
+def test_a_load_that_raises_is_told_in_a_sentence(world):
+    text = (world.path / "mine.py").read_text()
+    (world.path / "mine.py").write_text(
+        text.replace("def pairs(corpus, split):", "def pairs(corpus, split):\n    raise KeyError('rows')\n")
+    )
+    done = world.translate("pairs", world.table(pairs_in_german()))
+    assert (done.returncode, done.stderr) == (3, "xfer-ray: train of en-O in task pairs cannot be read: KeyError: 'rows'\n")
+
+
+def test_what_nobody_can_see_is_an_empty_translation(world):
+    texts = pairs_in_german() | {SEVENTH: "\u200f\u200b"}
+    done = world.translate("pairs", world.table(texts))
+    assert "39 of 40 kept (1 empty)" in done.stdout
+
+
+def test_more_than_the_machine_has_is_refused_and_not_waited_for(world, checkpoint):
+    done = world.translate("pairs", str(checkpoint), "--cpus-per-worker", "640")
+    assert done.returncode == 2
+    assert "a worker of 640 CPUs is more than this cluster has: " in done.stderr
 
 
 def test_a_damaged_shard_is_named_and_made_again(world):

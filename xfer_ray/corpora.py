@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xfer_ray import results
-from xfer_ray.core import Corpus, Example
-from xfer_ray.errors import DataError, DeclarationError, unknown
+from xfer_ray.core import Corpus, Example, Examples
+from xfer_ray.errors import DataError, DeclarationError, StorageError, unknown
 from xfer_ray.identity import Json
 from xfer_ray.storage import Storage
 from xfer_ray.translation.fate import Fate
@@ -84,7 +84,8 @@ def card(storage: Storage, path: str) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise DataError(f"{storage.url}/{path}/{CARD} is not JSON: {error}; delete it, and translate again: the shards are kept") from error
-    if not isinstance(found, dict) or not isinstance(found.get("counts"), dict):
+    by_split = ("counts", "fingerprint", "origin_counts", "origin_fingerprint", "not_kept", "faults")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in by_split):
         raise DataError(f"{storage.url}/{path}/{CARD} is not the card of a corpus; delete it, and translate again: the shards are kept")
     return found
 
@@ -103,14 +104,17 @@ def put_shard(folder: CorpusFolder, digest: str, rows: Sequence[Translated]) -> 
     folder.storage.create(folder.shard(digest), results.to_bytes(results.flat_table(Translated, rows)))
 
 
-def read_shard(folder: CorpusFolder, digest: str) -> dict[str, list[Any]]:
-    """The columns of one shard; a damaged file is a DataError that names it."""
+def read_shard(folder: CorpusFolder, digest: str, texts: Sequence[str]) -> list[Translated]:
+    """The translations of one shard; DataError for a file that is damaged, or that holds other texts."""
     path = folder.shard(digest)
+    again = "delete it, and translate again: the other shards are kept"
     try:
-        columns: dict[str, list[Any]] = results.from_bytes(folder.storage.read(path), f"{folder.storage.url}/{path}").to_pydict()
-    except DataError as error:
-        raise DataError(f"{folder.storage.url}/{path} is damaged; delete it, and translate again: the other shards are kept") from error
-    return columns
+        table = results.from_bytes(folder.storage.read(path), path)
+    except (DataError, StorageError) as error:
+        raise DataError(f"{folder.storage.url}/{path} is damaged; {again}") from error
+    if not table.schema.equals(results.schema_of(Translated)) or table.column("text").to_pylist() != list(texts):
+        raise DataError(f"{folder.storage.url}/{path} holds other texts than its name says; {again}")
+    return [Translated(**row) for row in table.to_pylist()]
 
 
 # ------------------------------------------------------------------------------ the corpus
@@ -121,6 +125,23 @@ def put_split(folder: CorpusFolder, split: str, examples: Sequence[Example], fat
     rows = [Stored(e.id, e.first, e.second, _listed(e.answers), _listed(e.starts)) for e in examples]
     folder.storage.replace(f"{folder.path}/{split}.parquet", results.to_bytes(results.flat_table(Stored, rows)))
     folder.storage.replace(f"{folder.path}/{split}{AUDIT}", results.to_bytes(results.flat_table(Fate, fates)))
+
+
+def is_sound(folder: CorpusFolder, split: str, card: Mapping[str, Any]) -> bool:
+    """Whether the examples and the audit of a split are there and are what the card says."""
+    try:
+        tables = [results.from_bytes(folder.storage.read(f"{folder.path}/{split}{ending}"), "") for ending in (".parquet", AUDIT)]
+    except (FileNotFoundError, DataError):
+        return False
+    if not all(table.schema.equals(results.schema_of(kind)) for table, kind in zip(tables, (Stored, Fate), strict=True)):
+        return False
+    rows, fates = (table.to_pylist() for table in tables)
+    kept = Examples(
+        tuple(Example(r["id"], r["first"], r["second"], tuple(json.loads(r["answers"])), tuple(json.loads(r["starts"]))) for r in rows)
+    )
+    told = {"counts": len(kept), "fingerprint": kept.fingerprint, "origin_counts": len({row["id"] for row in fates})}
+    whole = all(split in card[name] for name in ("not_kept", "faults"))
+    return whole and all(card[name].get(split) == value for name, value in told.items())
 
 
 def put_card(folder: CorpusFolder, told: Mapping[str, Json]) -> None:
@@ -147,7 +168,27 @@ def audits(storage: Storage, path: str, split: str | None = None) -> dict[str, p
     if split is None and len(splits) > 1:
         raise DeclarationError(f"{storage.url}/{path} holds the splits {', '.join(splits)}; choose one with --split")
     chosen = {f"{path}/{name}": f"{path}/{name}".rsplit("/", 2)[-2] for name, each in held.items() if each == (split or splits[0])}
-    return {corpus: results.from_bytes(storage.read(file), f"{storage.url}/{file}").to_pandas() for file, corpus in chosen.items()}
+    return {corpus: _audit(storage, file, split or splits[0]) for file, corpus in chosen.items()}
+
+
+def _audit(storage: Storage, file: str, split: str) -> pd.DataFrame:
+    """One audit table, held against the card beside it."""
+    where = f"{storage.url}/{file}"
+    try:
+        table = results.from_bytes(storage.read(file), file)
+    except DataError as error:
+        raise DataError(f"{where} is damaged; translate again: the shards are kept") from error
+    if not table.schema.equals(results.schema_of(Fate)):
+        raise DataError(f"{where} does not have the columns of an audit; translate again: the shards are kept")
+    frame: pd.DataFrame = table.to_pandas()
+    told = card(storage, file.rpartition("/")[0]) or {}
+    found = {"origin_counts": frame["id"].nunique(), "counts": frame.loc[frame["kept"], "id"].nunique()}
+    for name, number in found.items():
+        if told.get(name, {}).get(split) != number:
+            raise DataError(
+                f"{where} speaks of {number} examples, and {CARD} beside it of {told.get(name, {}).get(split)} ({name}); translate again"
+            )
+    return frame
 
 
 def _listed(values: Sequence[str] | Sequence[int]) -> str:

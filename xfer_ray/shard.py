@@ -5,7 +5,6 @@ It needs no Ray: sweep/translating.py calls `Translating` on warm workers, trans
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from xfer_ray import corpora
 from xfer_ray.corpora import CorpusFolder, Translated
-from xfer_ray.identity import declaration, digest
+from xfer_ray.identity import Json, digest
 from xfer_ray.models import checkpoints
 from xfer_ray.translation.opening import open_translator
 from xfer_ray.translation.translator import Translate, Translator, translated
@@ -46,8 +45,8 @@ class Work:
     scratch: Path
 
 
-def shards_of(texts: Sequence[str], work: Work, fingerprint: str) -> list[Shard]:
-    """The texts in shards, short ones first, so that texts of one length meet; `fingerprint` names the weights of the translator.
+def shards_of(texts: Sequence[str], work: Work, known: Json) -> list[Shard]:
+    """The texts in shards, short ones first, so that texts of one length meet; `known` says by what they are translated.
 
     The same texts make the same shards whatever was done before, so that a translation that was stopped goes on to the same end.
     """
@@ -59,8 +58,7 @@ def shards_of(texts: Sequence[str], work: Work, fingerprint: str) -> list[Shard]
             room = SHARD_CHARACTERS
         cut[-1].append(text)
         room -= len(text)
-    made_by = work.translator if not fingerprint else dataclasses.replace(work.translator, name="weights", revision=None)
-    named = [declaration(made_by), fingerprint, work.source, work.target]
+    named = [known, work.source, work.target]
     return [Shard(digest([*named, list(some)]), tuple(some)) for some in cut]
 
 
@@ -96,6 +94,7 @@ class Translating:
         Neighbors in length, since texts of one length are translated side by side: few, or more where that is fast.
         """
         ordered = sorted(texts, key=len)
+        translated(self._translate, ordered[:1])  # the first one also warms up
         for count in PROBES:
             starts = [int(share * max(0, len(ordered) - count)) for share in (0.2, 0.5, 0.8)]
             probe = list(dict.fromkeys(text for start in starts for text in ordered[start : start + count]))

@@ -110,6 +110,11 @@ def _begins_cluster(character: str) -> bool:
     return not _is_mark(first) and not 0x1160 <= ord(first) <= 0x11FF
 
 
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see: no character, or only white space, controls and invisible ones such as U+200F."""
+    return all(character.isspace() or unicodedata.category(character)[0] == "C" for character in text)
+
+
 def is_mark(character: str) -> bool:
     """Whether a character belongs to the letter before it: an accent, a vowel sign, a virama. "" is none."""
     return _is_mark(character)

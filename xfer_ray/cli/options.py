@@ -47,8 +47,8 @@ def open_results(folder: str) -> Results:
     return found
 
 
-def gpus(text: str) -> float | None:
-    """What --gpus-per-trial asks for; None: decide from what is there."""
+def gpus(text: str, option: str = "--gpus-per-trial") -> float | None:
+    """What such an option asks for; None: decide from what is there."""
     if text == "auto":
         return None
     try:
@@ -56,7 +56,7 @@ def gpus(text: str) -> float | None:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise DeclarationError(f"--gpus-per-trial {text!r} is neither 'auto' nor a number of at least 0")
+        raise DeclarationError(f"{option} {text!r} is neither 'auto' nor a number of at least 0")
     return number
 
 

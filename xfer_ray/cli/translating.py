@@ -61,7 +61,9 @@ def translate(
     found, module = _task(task)
     options = Options("", translator, output, label, revision, beams, Rule(max_distance, max_share))
     wanted = [dataclasses.replace(options, split=one) for one in _listed("--split", split or found.train_split)]
-    placement = Placement(address, gpus(gpus_per_worker), cpus_per_worker, max_concurrent=workers, in_process=in_process)
+    placement = Placement(
+        address, gpus(gpus_per_worker, "--gpus-per-worker"), cpus_per_worker, max_concurrent=workers, in_process=in_process
+    )
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
     try:
@@ -76,6 +78,7 @@ def translate(
 def audit_translation(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A translated corpus, or the folder of a benchmark with several.")],
     split: Annotated[str | None, typer.Option(help="The split, where there are several.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Only what was translated from this original, such as fi-O.")] = None,
     worst: Annotated[int | None, typer.Option(min=1, help="List so many examples of each corpus that should be looked at.")] = None,
     format_: Annotated[str, typer.Option("--format", help="text, csv, markdown, latex, or html.")] = "text",
     as_json: AsJson = False,
@@ -83,10 +86,15 @@ def audit_translation(
     """Say what a translation lost, and how sure it is of the answers that it found again."""
     from xfer_ray import corpora
     from xfer_ray.audit import rendering, translation
+    from xfer_ray.core import Corpus
     from xfer_ray.storage import open_storage
 
-    path = Path(folder).absolute()
+    path = Path(folder).resolve()
     tables = corpora.audits(open_storage(str(path.parent)), path.name, split)
+    origins = {corpus: str(Corpus.parse(corpus).root) for corpus in tables}
+    if len(set(origins.values())) > 1 and origin not in origins.values():
+        raise DeclarationError(f"{folder} holds translations of {', '.join(sorted(set(origins.values())))}; choose one with --origin")
+    tables = {corpus: table for corpus, table in tables.items() if origin in (None, origins[corpus])}
     if worst is not None:
         listed = {corpus: translation.worst(table, worst) for corpus, table in tables.items()}
         document: object = {corpus: [one.json() for one in found] for corpus, found in listed.items()}
@@ -151,7 +159,7 @@ def _run(jobs: list[Job], placement: Placement, module: ModuleType | None, *, on
 
 def _say(job: Job, placement: Placement) -> None:
     """What there is to do, and how long it will take, before it starts."""
-    from xfer_ray import translate
+    from xfer_ray import card, translate
     from xfer_ray.progress import duration
 
     texts = sum(len(shard.texts) for shard in job.shards)
@@ -164,7 +172,7 @@ def _say(job: Job, placement: Placement) -> None:
         left = duration(job.characters / speed / workers)
         several = f"{workers} worker{'s' if workers > 1 else ''}"
         print(f"  about {left} with {several} ({speed:,.0f} characters a second each, by a probe)", file=sys.stderr)
-    licence = translate.licence(job.work)
+    licence = card.licence(job.work)
     if licence:
         print(f"  license of the translator: {licence}", file=sys.stderr)
 

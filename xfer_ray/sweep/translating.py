@@ -53,6 +53,7 @@ def room(placement: Placement) -> int:
 
 def pace(work: Work, texts: Sequence[str], placement: Placement) -> float:
     """Characters a second of one worker, by a probe where a worker would run."""
+    room(placement)
     wanted = share(placement)
     probe = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(_pace)
     return float(_explained(lambda: ray.get(probe.remote(work, tuple(texts)))))
@@ -90,12 +91,13 @@ def translate(shards: Sequence[Shard], work: Work, placement: Placement, watch: 
 
 @contextlib.contextmanager
 def _without_warning() -> Iterator[None]:
-    """Keep from the screen what Ray's C++ writes to file descriptor 2: that every actor pool of Ray Data has arguments (ray#57733)."""
+    """Keep from the screen what Ray writes there: that every actor pool of Ray Data has arguments (ray#57733), that a worker died."""
     ours, screen = sys.stderr, os.dup(2)
     with os.fdopen(screen, "w", buffering=1) as sys.stderr, Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), 2)
         try:
-            yield
+            with contextlib.redirect_stdout(nothing):
+                yield
         finally:
             os.dup2(screen, 2)
             sys.stderr.flush()

@@ -85,6 +85,10 @@ class HubPairs(Sharing):
         made = [one for one in needed if self._translated(one, split)]
         return next(filter(None, (folder.missing(self.translated, self.name or self.repository, one, split) for one in made)), "")
 
+    def reads_folder(self, corpus: Corpus, split: str) -> bool:
+        """Whether a corpus is read from a translated folder, and not from the repository."""
+        return self._translated(self._plain(corpus), split)
+
     def _plain(self, corpus: Corpus) -> Corpus:
         """The corpus of which this one is a variant, or the corpus itself."""
         return replace(corpus, label="") if corpus.label in self.variants else corpus

@@ -49,6 +49,10 @@ class MiniatureNli(Sharing):
             raise unknown("split of the miniature", split, SPLITS)
         return self.shared(self.name, corpus, split, self._read)
 
+    def reads_folder(self, corpus: Corpus, split: str) -> bool:
+        """Whether a corpus is read from a translated folder, and not generated."""
+        return folder.is_made(corpus, GENERATED)
+
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
         made = [one for one in self.together(corpus, split) if folder.is_made(one, GENERATED)]

@@ -198,10 +198,14 @@ class QaSets(Parts, Sharing):
             return reading.in_mirror(held[0])
         return folder.missing(self.translated, self.name, corpus, split) if corpus.provenance == "MT" else ""
 
+    def reads_folder(self, corpus: Corpus, split: str) -> bool:
+        """Whether a corpus is read from a translated folder, and not from a repository."""
+        return corpus.provenance == "MT" and not any(part.holds(corpus, split) for part in self.parts)
+
     def _read(self, corpus: Corpus, split: str) -> list[Example]:
-        if corpus.provenance != "MT" or any(part.holds(corpus, split) for part in self.parts):
-            return self.part(corpus, split)(corpus, split)
-        return folder.questions(self.translated, self.name, corpus, split)
+        if self.reads_folder(corpus, split):
+            return folder.questions(self.translated, self.name, corpus, split)
+        return self.part(corpus, split)(corpus, split)
 
 
 def _not_held(parts: Iterable[HubQa], corpus: Corpus, split: str) -> DataError:

@@ -24,12 +24,13 @@ class Translatable:
 
     def __call__(self, corpus: Corpus, split: str) -> Iterable[Example]:
         """The examples of a corpus and split."""
-        return folder.read(self.translated, self.name, corpus, split) if self._elsewhere(corpus) else self.load(corpus, split)
+        return folder.read(self.translated, self.name, corpus, split) if self.reads_folder(corpus, split) else self.load(corpus, split)
 
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
         task = f"FILE.py:{self.name}"  # where the task is declared, its own file knows best
-        return folder.missing(self.translated, self.name, corpus, split, task) if self._elsewhere(corpus) else ""
+        return folder.missing(self.translated, self.name, corpus, split, task) if self.reads_folder(corpus, split) else ""
 
-    def _elsewhere(self, corpus: Corpus) -> bool:
+    def reads_folder(self, corpus: Corpus, split: str) -> bool:
+        """Whether a corpus is read from a translated folder, and not by `load`."""
         return corpus.provenance == "MT" and corpus not in self.own

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xfer_ray.core import Example
+from xfer_ray.text import is_blank
 from xfer_ray.translation import faults, projection
 from xfer_ray.translation.fate import Fate
 from xfer_ray.translation.projection import Found, Rule
@@ -72,8 +73,12 @@ def _answer(example: Example, gold: int, wanted: tuple[str, float], texts: tuple
     """Where one answer is found again, if that is near enough; `wanted` is its translation and where in the context it began."""
     (answer, near), (question, context) = wanted, texts
     length = len(answer.strip())
-    fate = Fate(example.id, gold, False, "empty", length=length, bucket=projection.bucket(answer) if length else "", translated=answer)
-    found = projection.find(answer, context, near) if question.strip() else None
+    is_lost = any(map(is_blank, (question, context, answer)))
+    fate = Fate(example.id, gold, False, "empty" if is_lost else "distance", length=length, translated=answer)
+    if is_lost:
+        return None, fate
+    fate = dataclasses.replace(fate, bucket=projection.bucket(answer))
+    found = projection.find(answer, context, near)
     if found is None:
         return None, fate
     fits = route.rule.accepts(found, answer)
@@ -95,7 +100,7 @@ def _told(text: str, memory: Memory) -> str:
 
 
 def _is_lost(text: str, translated: str) -> bool:
-    return bool(text.strip()) and not translated.strip()
+    return is_blank(translated) and not is_blank(text)
 
 
 def _faults(example: Example, memory: Memory, route: Route, answer: str | None = None) -> str:

@@ -9,6 +9,18 @@ from xfer_ray.errors import SetupError
 from xfer_ray.translation.translator import Translate, Translation, Translator
 
 
+def demand_languages(translator: Translator, *, source: str, target: str, folder: Path | None) -> None:
+    """Refuse languages that a translator does not know, before it is loaded."""
+    if translator.kind in ("checkpoint", "ctranslate2") and folder is not None and folder.is_dir():
+        from xfer_ray.translation.families import speech
+
+        speech(folder, source, target)
+    if translator.kind == "dictionary":
+        from xfer_ray.miniature import dictionary
+
+        dictionary.translated("", source, target)
+
+
 def open_translator(translator: Translator, *, source: str, target: str, folder: Path | None, threads: int | None = None) -> Translate:
     """The function that translates; `folder` holds the files of a checkpoint or a converted model, `threads` are its CPU threads."""
     if translator.kind == "dictionary":

@@ -44,7 +44,10 @@ def _rows(path: Path) -> Iterable[tuple[Any, Any]]:
     if not path.is_file():
         raise SetupError(f"there is no file {path} with translations")
     if path.suffix == ".jsonl":
-        return _lines(path)
+        try:
+            return _lines(path)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} cannot be read as UTF-8: {error}") from error
     import pandas as pd
 
     try:

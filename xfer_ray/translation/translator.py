@@ -98,6 +98,10 @@ def translated(translate: Translate, texts: Sequence[str]) -> list[Translation]:
     for text, one in zip(sent, found, strict=True):
         if not isinstance(one, Translation) or not isinstance(one.text, str):
             raise DataError(f"the translator gave {one!r} for {text[:80]!r}, which is no Translation with a string")
+        if not one.text.isprintable() and any("\ud800" <= character <= "\udfff" for character in one.text):
+            raise DataError(
+                f"the translator gave {one.text[:80]!r} for {text[:80]!r}, with half of a surrogate pair, which UTF-8 cannot hold"
+            )
     rest = iter(found)
     return [next(rest) if text.strip() else Translation(text) for text in texts]
 
