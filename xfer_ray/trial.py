@@ -144,6 +144,7 @@ def _attempt(trial: Trial, desk: Desk) -> Outcome:
 def _fine_tune(trial: Trial, task: Task, desk: Desk, keeper: Checkpoints) -> FineTuned:
     """The model after training on the source; no target is in reach of what is called here."""
     train = data.examples_of(task, trial.source, task.train_split, size=task.size)
+    logging.getLogger(__name__).info("%s %s: %d examples, fingerprint %s", trial.source, task.train_split, len(train), train.fingerprint)
     context, select = _context(trial, desk, keeper), None
     if trial.model.recipe.select_every is not None:
         corpus = task.select_corpus(trial.source)
