@@ -198,7 +198,8 @@ ASK = tuple(Example(f"en-train-{row}", "Wer?", "Der Arzt sehen.", ("Der Arzt",),
 def test_a_translation_that_is_not_generated_is_read_from_its_folder(tmp_path, corpus, task, examples):
     load = replace(task.load, translated=str(tmp_path))
     label = " --label dictionary" if corpus.label else ""
-    command = f"xfer-ray translate {task.name} --from {corpus.origin if corpus is BACK else 'en'} --to {corpus.language}{label}"
+    origin = corpus.origin if corpus is BACK else "en"
+    command = f"xfer-ray translate {task.name} --split train --from {origin} --to {corpus.language}{label} --translator ..."
     reason = f"the folder {tmp_path}/{task.name}/{corpus} does not exist; make it with `{command}`"
     assert load.missing(corpus, "train") == reason
     with pytest.raises(DataError) as refused:
