@@ -28,7 +28,7 @@ class Translatable:
 
     def missing(self, corpus: Corpus, split: str) -> str:
         """Why a corpus and split cannot be read, or "": a folder that nobody has made yet, with the command that makes it."""
-        task = f"FILE.py:{self.name}"  # where the task is declared, its own file knows best
+        task = f"FILE.py:{self.name}"  # only its author knows which file
         return folder.missing(self.translated, self.name, corpus, split, task) if self.reads_folder(corpus, split) else ""
 
     def reads_folder(self, corpus: Corpus, split: str) -> bool:
