@@ -52,7 +52,10 @@ def translate(
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it will take, and stop.")] = False,
     in_process: Annotated[bool, typer.Option(help="No Ray: in this process, for a debugger.")] = False,
 ) -> None:
-    """Translate a task's labeled corpus; its answers are found again. Run it again at any time: it goes on."""
+    """Translate a task's labeled corpus; its answers are found again. Run it again at any time: it goes on.
+
+    xfer-ray translate xnli --split test --from en --to de --translator facebook/m2m100_418M
+    """
     from xfer_ray.translate import Options
     from xfer_ray.translation.projection import Rule
     from xfer_ray.trial import Placement
