@@ -369,6 +369,12 @@ def test_a_card_that_was_edited_is_not_believed(world):
     assert world.translate("pairs", spec, "--in-process").returncode == 0
     before = contents(world.folder("pairs"))
     card = world.card("pairs")
+    other = world.command("audit", "translation", "translated/pairs", "--origin", "fi-O")
+    assert (other.returncode, other.stderr) == (2, "xfer-ray: no original in translated/pairs 'fi-O'. Possible: en-O\n")
+    (world.folder("pairs") / "card.json").unlink()
+    audit = world.command("audit", "translation", "translated/pairs")
+    assert audit.returncode == 3
+    assert "has no card.json beside it, so the translation did not end" in audit.stderr
     (world.folder("pairs") / "card.json").write_text(json.dumps(card | {"counts": {"train": 5}}))
     audit = world.command("audit", "translation", "translated/pairs")
     assert audit.returncode == 3
@@ -416,6 +422,14 @@ def test_an_answer_that_is_not_where_it_should_be_is_refused_with_its_id(world):
     done = world.translate("questions", world.table(GERMAN))
     assert done.returncode == 3
     assert "train of en-O in task questions: example 'q0': answer 'Rome' is not at character 15 of its context" in done.stderr
+
+
+def test_answers_that_are_none_are_refused_with_their_id(world):
+    text = (world.path / "mine.py").read_text()
+    (world.path / "mine.py").write_text(text.replace("CONTEXTS[c], (a,), (", "CONTEXTS[c], None, ("))
+    done = world.translate("questions", world.table(GERMAN))
+    assert done.returncode == 3
+    assert "example 'q0': its answers are None and its starts (14,); give a tuple of strings" in done.stderr
 
 
 def test_a_load_that_raises_is_told_in_a_sentence(world):

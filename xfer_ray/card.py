@@ -13,8 +13,7 @@ from xfer_ray.core import Corpus, Examples, Task
 from xfer_ray.corpora import CorpusFolder
 from xfer_ray.errors import DeclarationError
 from xfer_ray.identity import Json
-from xfer_ray.models import checkpoints
-from xfer_ray.shard import Work
+from xfer_ray.shard import Work, files
 from xfer_ray.translation import translator
 from xfer_ray.translation.fate import Fate
 from xfer_ray.translation.projection import Rule
@@ -93,12 +92,7 @@ def entry(origin: Examples, kept: Examples, fates: Sequence[Fate]) -> dict[str, 
 
 def licence(work: Work) -> str:
     """Under which licence the translator's weights are."""
-    folder = None
-    if work.translator.kind == "checkpoint":
-        folder = checkpoints.fetched(work.translator.name, work.translator.revision)
-    elif work.translator.kind == "ctranslate2":
-        folder = Path(work.translator.name)
-    return translator.licence(work.translator, folder)
+    return translator.licence(work.translator, files(work.translator))
 
 
 def not_kept(fates: Sequence[Fate]) -> Counter[str]:

@@ -181,7 +181,9 @@ def _audit(storage: Storage, file: str, split: str) -> pd.DataFrame:
     if not table.schema.equals(results.schema_of(Fate)):
         raise DataError(f"{where} does not have the columns of an audit; translate again: the shards are kept")
     frame: pd.DataFrame = table.to_pandas()
-    told = card(storage, file.rpartition("/")[0]) or {}
+    told = card(storage, file.rpartition("/")[0])
+    if told is None:
+        raise DataError(f"{where} has no {CARD} beside it, so the translation did not end; translate again: the shards are kept")
     found = {"origin_counts": frame["id"].nunique(), "counts": frame.loc[frame["kept"], "id"].nunique()}
     for name, number in found.items():
         if told.get(name, {}).get(split) != number:

@@ -62,14 +62,19 @@ def shards_of(texts: Sequence[str], work: Work, known: Json) -> list[Shard]:
     return [Shard(digest([*named, list(some)]), tuple(some)) for some in cut]
 
 
+def files(made_by: Translator) -> Path | None:
+    """The folder of a translator's files on this machine, where it has one."""
+    if made_by.kind == "checkpoint":
+        return checkpoints.fetched(made_by.name, made_by.revision)
+    return Path(made_by.name) if made_by.kind == "ctranslate2" else None
+
+
 def opened(work: Work) -> Translate:
-    """The translator, loaded."""
-    folder = None
-    if work.translator.kind == "checkpoint":
-        folder = checkpoints.loadable(work.translator.name, work.translator.revision, work.scratch)
-    elif work.translator.kind == "ctranslate2":
-        folder = Path(work.translator.name)
-    return open_translator(work.translator, source=work.source, target=work.target, folder=folder)
+    """The translator, loaded; pickled weights are converted first."""
+    made_by = work.translator
+    is_checkpoint = made_by.kind == "checkpoint"
+    folder = checkpoints.loadable(made_by.name, made_by.revision, work.scratch) if is_checkpoint else files(made_by)
+    return open_translator(made_by, source=work.source, target=work.target, folder=folder)
 
 
 class Translating:

@@ -59,7 +59,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
 
 def _cuts_mark(text: str, start: int, end: int) -> bool:
     """Whether a stretch lacks a mark of its last letter, or begins with a mark of the letter before it."""
-    return _is_mark(text[start]) or _is_mark(text[end : end + 1])
+    return is_mark(text[start]) or is_mark(text[end : end + 1])
 
 
 def _is_apart(text: str, start: int, end: int) -> bool:
@@ -107,7 +107,7 @@ def _rewritten(text: str) -> tuple[str, tuple[int, ...]]:
 def _begins_cluster(character: str) -> bool:
     """Whether normalization never joins a character to the one before it: no mark, and no later jamo of a Hangul syllable."""
     first = unicodedata.normalize("NFKD", character)[0]
-    return not _is_mark(first) and not 0x1160 <= ord(first) <= 0x11FF
+    return not is_mark(first) and not 0x1160 <= ord(first) <= 0x11FF
 
 
 def is_blank(text: str) -> bool:
@@ -115,13 +115,9 @@ def is_blank(text: str) -> bool:
     return all(character.isspace() or unicodedata.category(character)[0] == "C" for character in text)
 
 
+@functools.cache
 def is_mark(character: str) -> bool:
     """Whether a character belongs to the letter before it: an accent, a vowel sign, a virama. "" is none."""
-    return _is_mark(character)
-
-
-@functools.cache
-def _is_mark(character: str) -> bool:
     return character != "" and unicodedata.category(character)[0] == "M"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from xfer_ray.corpora import CorpusFolder
 from xfer_ray.errors import DataError, DeclarationError, XferRayError, demand
 from xfer_ray.identity import Json, declaration
 from xfer_ray.models import checkpoints
-from xfer_ray.shard import Shard, Translating, Work, shards_of
+from xfer_ray.shard import Shard, Translating, Work, files, shards_of
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import spans
 from xfer_ray.translation import assembly, opening, translator
@@ -86,7 +86,7 @@ def job(task: Task, origin: Corpus, target: str, options: Options, scratch: Path
     )
     made_by, fingerprint = _pinned(declared)
     work = Work(folder, made_by, origin.language, target, scratch)
-    opening.demand_languages(made_by, source=origin.language, target=target, folder=_files(made_by))
+    opening.demand_languages(made_by, source=origin.language, target=target, folder=files(made_by))
     examples = _read(task, origin, options)
     identity = card.identity(task, origin, work, fingerprint, options.rule)
     held = card.made(folder, options.split, identity, examples)
@@ -149,8 +149,10 @@ def _read(task: Task, origin: Corpus, options: Options) -> Examples:
 
 def _wrong(task: Task, example: Example) -> str:
     """What makes an example unfit to be translated, or ""."""
+    if not isinstance(example.answers, tuple) or not all(isinstance(start, int) for start in example.starts):
+        return f"its answers are {example.answers!r} and its starts {example.starts!r}; give a tuple of strings and one of integers"
     texts = (example.id, example.first, example.second, *example.answers)
-    if not all(isinstance(text, str) for text in texts) or isinstance(example.answers, str):
+    if not all(isinstance(text, str) for text in texts):
         return "its id, texts and answers are not all strings"
     if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
         return "a text holds half of a surrogate pair, which UTF-8 cannot hold"
@@ -170,13 +172,6 @@ def _pinned(declared: Translator) -> tuple[Translator, str]:
             return dataclasses.replace(declared, revision=revision), revision
         return declared, _hash(Path(checkpoints.locate(declared.name)))
     return declared, _hash(Path(declared.name))
-
-
-def _files(made_by: Translator) -> Path | None:
-    """The files of a translator on this machine, where it has a folder."""
-    if made_by.kind == "checkpoint":
-        return checkpoints.fetched(made_by.name, made_by.revision)
-    return Path(made_by.name) if made_by.kind == "ctranslate2" else None
 
 
 def _hash(path: Path) -> str:
@@ -202,7 +197,8 @@ def pace(job: Job, placement: Placement) -> tuple[float, int]:
         return Translating(job.work).pace(texts), 1
     from xfer_ray.sweep import translating  # imports Ray
 
-    return translating.pace(job.work, texts, placement), min(translating.room(placement), len(job.missing))
+    workers = min(translating.room(placement), len(job.missing))
+    return translating.pace(job.work, texts, placement), workers
 
 
 def translate(job: Job, placement: Placement, watch: Callable[[int], None]) -> None:
@@ -248,8 +244,3 @@ def _memory(job: Job) -> Memory:
             row.text: Translation(row.translation, row.truncated) for row in corpora.read_shard(job.work.folder, shard.digest, shard.texts)
         }
     return memory
-
-
-def summary(job: Job, told: Mapping[str, Any]) -> list[str]:
-    """Lines for a person: where it is, what was kept, what is suspicious."""
-    return card.summary(job.work.folder, job.split, told)

@@ -6,15 +6,14 @@ reads only Latin letters (§7 and Table 7 of Turc et al. 2021).
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.render import HOLE, STYLES, Sheet
+from analysis.render import HOLE, Sheet
 from xfer_ray import data, results
+from xfer_ray.audit.pages import csv_text, page
 from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError, unknown
 from xfer_ray.identity import Json
@@ -156,38 +155,21 @@ def render_answers(found: Sequence[Answers], task: str, style: str) -> str:
     """Table 7 in a format: text, csv, markdown, latex or html."""
     header = ("target", "n", "ascii_only", "percent")
     if style == "csv":
-        return _csv(header, ((one.target, one.n, one.ascii_only, f"{one.percent:.6f}") for one in found))
+        return csv_text(header, ((one.target, one.n, one.ascii_only, f"{one.percent:.6f}") for one in found))
     rows = [(one.target, str(one.n), str(one.ascii_only), f"{one.percent:.1f}") for one in found]
-    return _page(style, f"Answers of {task} that are ASCII only", ("target", "questions", "ASCII only", "%"), rows)
+    return page(style, [Sheet(f"Answers of {task} that are ASCII only", ("target", "questions", "ASCII only", "%"), tuple(rows))], ())
 
 
 def render_apart(found: Sequence[Apart], task: str, style: str) -> str:
     """A metric apart for ASCII-only answers, values x 100, in a format: text, csv, markdown, latex or html."""
     header = ("model", "source", "target", "metric", "ascii_only", "ascii_n", "other", "other_n", "runs")
     if style == "csv":
-        return _csv(header, (tuple(_cell(one.json()[name], 6, "") for name in header) for one in found))
+        return csv_text(header, (tuple(_cell(one.json()[name], 6, "") for name in header) for one in found))
     shown = tuple(name for name in header if name != "metric")
     rows = [tuple(_cell(one.json()[name], 1, HOLE) for name in shown) for one in found]
     names = ("model", "source", "target", "ASCII", "n", "other", "n", "runs")
-    return _page(style, f"{found[0].metric} on {task}, where the answer is ASCII only and where it is not", names, rows)
+    return page(style, [Sheet(f"{found[0].metric} on {task}, where the answer is ASCII only and where it is not", names, tuple(rows))], ())
 
 
 def _cell(value: Json, digits: int, hole: str) -> str:
     return hole if value is None else f"{100 * value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _page(style: str, caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    if style not in STYLES:
-        raise unknown("format", style, ("csv", *STYLES))
-    markup, page = STYLES[style]
-    escaped = tuple(tuple(map(markup.escape, row)) for row in rows)
-    sheet = Sheet(markup.escape(caption), tuple(map(markup.escape, header)), escaped)
-    return page([sheet], ())

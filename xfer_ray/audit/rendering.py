@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.render import HOLE, STYLES, Sheet
+from analysis.render import HOLE, Sheet
+from xfer_ray.audit.pages import csv_text, page
 from xfer_ray.audit.translation import DISTANCES, FARTHEST, WORST, Audit, Worst
-from xfer_ray.errors import unknown
 
 
 def render(found: Audit, style: str) -> str:
     """Everything that was counted, in a format: text, csv, markdown, latex or html."""
     if style == "csv":
-        return _csv(("table", "corpus", "row", "measure", "value"), _long(found))
+        return csv_text(("table", "corpus", "row", "measure", "value"), _long(found))
     spans = bool(found.distances)
     sheets = [_steps(found), *([_by_length(found), _by_distance(found)] if spans else []), *([_by_fault(found)] if found.faults else [])]
-    return _page(style, sheets, _legend(found))
+    return page(style, sheets, _legend(found))
 
 
 def _what(found: Audit) -> str:
@@ -92,7 +90,7 @@ def render_worst(found: Mapping[str, Sequence[Worst]], style: str) -> str:
     """The questions to look at, by corpus, in a format: text, csv, markdown, latex or html."""
     if style == "csv":
         rows = ((corpus, *(_inert(str(one.json()[name])) for name in WORST)) for corpus, all_ in found.items() for one in all_)
-        return _csv(("corpus", *WORST), rows)
+        return csv_text(("corpus", *WORST), rows)
     header = ("question", "suspicious", "lost by", "distance", "translated answer", "found instead")
     sheets = [
         Sheet(
@@ -100,7 +98,7 @@ def render_worst(found: Mapping[str, Sequence[Worst]], style: str) -> str:
         )
         for corpus, all_ in found.items()
     ]
-    return _page(style, sheets, ())
+    return page(style, sheets, ())
 
 
 def _look(one: Worst) -> tuple[str, ...]:
@@ -117,29 +115,3 @@ def _cut(text: str, most: int = 30) -> str:
 def _inert(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not text.lstrip("-").isdigit() else text
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _page(style: str, sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
-    if style not in STYLES:
-        raise unknown("format", style, ("csv", *STYLES))
-    markup, page = STYLES[style]
-    escape = markup.escape
-    escaped = [
-        Sheet(
-            escape(one.caption),
-            tuple(map(escape, one.header)),
-            tuple(tuple(map(escape, row)) for row in one.rows),
-            one.breaks,
-            escape(one.footer),
-        )
-        for one in sheets
-    ]
-    return page(escaped, [escape(line) for line in legend])

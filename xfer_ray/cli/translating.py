@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xfer_ray.cli.options import AsJson, Mirror, gpus, interrupt, use_mirror
-from xfer_ray.errors import DeclarationError
+from xfer_ray.errors import DeclarationError, unknown
 
 if TYPE_CHECKING:
     from xfer_ray.core import Corpus, Task
@@ -95,8 +95,11 @@ def audit_translation(
     path = Path(folder).resolve()
     tables = corpora.audits(open_storage(str(path.parent)), path.name, split)
     origins = {corpus: str(Corpus.parse(corpus).root) for corpus in tables}
-    if len(set(origins.values())) > 1 and origin not in origins.values():
-        raise DeclarationError(f"{folder} holds translations of {', '.join(sorted(set(origins.values())))}; choose one with --origin")
+    held = sorted(set(origins.values()))
+    if origin not in (None, *held):
+        raise unknown(f"original in {folder}", str(origin), held)
+    if origin is None and len(held) > 1:
+        raise DeclarationError(f"{folder} holds translations of {', '.join(held)}; choose one with --origin")
     tables = {corpus: table for corpus, table in tables.items() if origin in (None, origins[corpus])}
     if worst is not None:
         listed = {corpus: translation.worst(table, worst) for corpus, table in tables.items()}
@@ -144,12 +147,22 @@ def _jobs(task: Task, origin: Corpus, languages: list[str], wanted: list[Options
 
 
 def _run(jobs: list[Job], placement: Placement, module: ModuleType | None, *, only_estimate: bool) -> None:
-    from xfer_ray import translate
+    """One job after another; on Ray where a model translates."""
+    if placement.in_process or not any(job.missing and job.is_neural for job in jobs):
+        _run_all(jobs, placement, only_estimate=only_estimate)
+        return
+    from xfer_ray.sweep import connecting  # imports Ray
 
-    if any(job.missing and job.is_neural for job in jobs) and not placement.in_process:
-        from xfer_ray.sweep import connecting  # imports Ray
+    connecting.connect(placement, module)
+    try:
+        _run_all(jobs, placement, only_estimate=only_estimate)
+    finally:
+        connecting.disconnect()
 
-        connecting.connect(placement, module)
+
+def _run_all(jobs: list[Job], placement: Placement, *, only_estimate: bool) -> None:
+    from xfer_ray import card, translate
+
     for job in jobs:
         _say(job, placement)
         if only_estimate:
@@ -157,7 +170,7 @@ def _run(jobs: list[Job], placement: Placement, module: ModuleType | None, *, on
         if job.missing:
             with _Display(job) as display:
                 translate.translate(job, placement, display.advance)
-        print(*translate.summary(job, job.card or translate.assemble(job)), sep="\n")
+        print(*card.summary(job.work.folder, job.split, job.card or translate.assemble(job)), sep="\n")
 
 
 def _say(job: Job, placement: Placement) -> None:

@@ -53,7 +53,6 @@ def room(placement: Placement) -> int:
 
 def pace(work: Work, texts: Sequence[str], placement: Placement) -> float:
     """Characters a second of one worker, by a probe where a worker would run."""
-    room(placement)
     wanted = share(placement)
     probe = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(_pace)
     return float(_explained(lambda: ray.get(probe.remote(work, tuple(texts)))))

@@ -1,0 +1,26 @@
+"""The languages of the benchmarks, as the tests of translation share them."""
+
+BENCHMARKS = [
+    "ar",
+    "bg",
+    "bn",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "hi",
+    "id",
+    "ja",
+    "ko",
+    "ro",
+    "ru",
+    "sw",
+    "te",
+    "th",
+    "tr",
+    "ur",
+    "vi",
+    "zh",
+]
