@@ -11,6 +11,7 @@ import pytest
 
 from xfer_ray import plan, sweepfile
 from xfer_ray.core import Corpus, Trial
+from xfer_ray.errors import DeclarationError
 from xfer_ray.models import MAJORITY
 from xfer_ray.recipe import Recipe
 from xfer_ray.results import Results
@@ -134,3 +135,10 @@ def test_a_checkpoint_that_two_sweep_files_share_is_one(monkeypatch):
     digests = [{t.model.checkpoint.digest for t in sweep.trials if t.model.name == "mt5-small-mirror"} for sweep in (xquad, tydiqa)]
     assert digests[0] == digests[1]
     assert len(digests[0]) == 1
+
+
+def test_a_file_of_checkpoints_is_no_sweep_and_says_what_makes_them():
+    path = Path(__file__).resolve().parents[1] / "sweeps" / "mt5_uniform.py"
+    with pytest.raises(DeclarationError) as refused:
+        sweepfile.read(path)
+    assert str(refused.value).endswith(f"what it declares to be pre-trained is made by `xfer-ray pretrain {path}`")

@@ -336,6 +336,22 @@ def test_an_unknown_language_is_refused_before_anything_is_translated(world, che
     assert not shards(world)
 
 
+@pytest.mark.parametrize(
+    ("translator", "to", "code", "sentence"),
+    [
+        ("dictionary", "de,fi", 2, "no language of the miniature 'fi'. Possible: en, de, es, fr, ru, zh, ja"),
+        (".", "de", 4, "is no checkpoint: the folder has no config.json"),
+        ("file:nowhere.csv", "de", 3, "translator nowhere.csv does not exist; give a file of translations, or the folder of a model"),
+        ("nonsense", "de", 2, "translator 'nonsense' is no folder and no hub id; possible: a checkpoint"),
+    ],
+)
+def test_a_translator_that_cannot_is_refused_before_anything_is_made(world, translator, to, code, sentence):
+    done = world.translate("pairs", translator, to=to)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+    assert sentence in done.stderr
+    assert not (world.path / "translated/pairs").exists()
+
+
 def test_an_unknown_language_is_refused_on_ray_too(world, checkpoint):
     done = world.translate("pairs", str(checkpoint), to="sw")
     assert done.returncode == 2, done.stderr

@@ -23,7 +23,9 @@ def read(path: Path) -> tuple[Sweep, ModuleType]:
     module = _module(path)
     sweep = getattr(module, "SWEEP", None)
     if not isinstance(sweep, Sweep):
-        raise DeclarationError(f"{path} declares no SWEEP = Sweep(name, trials); found {type(sweep).__name__}")
+        made = any(isinstance(value, Pretraining) for value in vars(module).values())
+        found = f"what it declares to be pre-trained is made by `xfer-ray pretrain {path}`" if made else f"found {type(sweep).__name__}"
+        raise DeclarationError(f"{path} declares no SWEEP = Sweep(name, trials); {found}")
     for name in dict.fromkeys(metric for trial in sweep.trials for metric in trial.task.metrics):
         metrics.metric(name)  # refuses a name that it does not know
     return sweep, module

@@ -80,7 +80,9 @@ def _tokenizer(folder: Path) -> Any:  # noqa: ANN401  # transformers has no type
             kind = transformers.MarianTokenizer if (folder / "source.spm").is_file() else transformers.AutoTokenizer
             return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise SetupError(f"the translator in {folder} has no tokenizer that can be read: {type(error).__name__}: {error}") from error
+        raise SetupError(
+            f"the translator in {folder} has no tokenizer that can be read: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _codes(tokenizer: Any, pattern: re.Pattern[str]) -> dict[str, str]:  # noqa: ANN401

@@ -14,11 +14,13 @@ def demand_languages(translator: Translator, *, source: str, target: str, folder
     if translator.kind in ("checkpoint", "ctranslate2") and folder is not None and folder.is_dir():
         from xfer_ray.translation.families import speech
 
+        if not (folder / "config.json").is_file():
+            raise SetupError(f"translator {folder} is no checkpoint: the folder has no config.json")
         speech(folder, source, target)
     if translator.kind == "dictionary":
         from xfer_ray.miniature import dictionary
 
-        dictionary.translated("", source, target)
+        dictionary.translated("a", source, target)
 
 
 def open_translator(translator: Translator, *, source: str, target: str, folder: Path | None, threads: int | None = None) -> Translate:
