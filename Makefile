@@ -1,12 +1,15 @@
 # make demo     install into .venv, run the embedded sweep, print its tables
 # make test     install into .venv, run the tests
+# make faults   bring about every fault that a sweep may meet; writes docs/reliability.md (20 minutes)
 # make check    lint and types
+# make scale    ten thousand trials on this machine beside what Ray itself needs, ten minutes or more (N=2000 takes fewer)
+# make test-cluster   three hosts made of namespaces, one killed, one cut off (needs root; CLUSTER_FLAGS=--skip: or say why not)
 PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check golden install
+.PHONY: demo test check golden install test-cluster scale faults
 
 demo: install
 	$(BIN)/xfer-ray run sweeps/demo.py
@@ -24,6 +27,15 @@ demo: install
 
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-cluster: install
+	$(BIN)/python tests/cluster/three_hosts.py $(CLUSTER_FLAGS)
+
+scale: install
+	$(BIN)/python -m benchmarks.scale --trials $(or $(N),10000)
+
+faults: install
+	$(BIN)/pytest -m fault --fault-table docs/reliability.md
 
 check: install
 	$(BIN)/ruff check .

@@ -129,11 +129,12 @@ def _missing_of(selected: Selected, model: str, roles: Mapping[str, list[str]]) 
     if found.empty:
         yield f"missing: {selected.task}.{model}: all {sum(map(len, planned.values()))} trials"
         return
+    of_source = dict(iter(found[["source", "seed", "target"]].groupby("source", sort=False)))
     for source in dict.fromkeys((*planned, *roles)):
         name = f"missing: {selected.task}.{model}.{source}"
         role = f" ({'; '.join(dict.fromkeys(roles[source]))})" if source in roles else ""
-        scores = found[found["source"] == source]
-        if scores.empty:
+        scores = of_source.get(source)
+        if scores is None:
             yield f"{name}{role}{'' if source in planned else ', which is not planned'}"
             continue
         seeds, there, covered = planned[source], set(scores["seed"]), set(scores["target"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from analysis.transfer import corpus_of
 from xfer_ray.core import Corpus
 from xfer_ray.errors import DeclarationError, unknown
 from xfer_ray.results import Plan
@@ -94,14 +95,12 @@ def baseline(source: str, sources: Sequence[str], named: str | None) -> str | No
     """
     if named:
         return named
-    origin = Corpus.parse(source).root.language
-    english = [
-        s for s in sources if Corpus.parse(s).language == "en" and Corpus.parse(s).root.language == origin and not Corpus.parse(s).label
-    ]
+    origin = corpus_of(source).root.language
+    english = [s for s in sources if corpus_of(s).language == "en" and corpus_of(s).root.language == origin and not corpus_of(s).label]
     if not english:
         return "en-O" if "en-O" in sources else None
-    shortest = min(Corpus.parse(s).length for s in english)
-    found = [s for s in english if Corpus.parse(s).length == shortest]
+    shortest = min(corpus_of(s).length for s in english)
+    found = [s for s in english if corpus_of(s).length == shortest]
     if len(found) > 1:
         raise DeclarationError(f"several sources could be the baseline of {source}: {', '.join(found)}; name one with --baseline")
     return found[0]

@@ -160,7 +160,7 @@ def _trials(scores: pd.DataFrame) -> list[tuple[str, str, int]]:
 def _refuse_incomparable(scores: pd.DataFrame, task: str) -> None:
     """Scores of one target stand side by side only if they are of the same examples by the same metric, one per seed."""
     for column, unrecorded in (("n", 0), ("data_fingerprint", ""), ("metric_version", "")):
-        recorded = scores[scores[column] != unrecorded]
+        recorded = scores.loc[scores[column] != unrecorded, ["target", "metric", "source", column]]
         for (target, _), found in recorded.groupby(["target", "metric"], sort=False):
             if found[column].nunique() > 1:
                 sources = found.groupby(column, sort=False)["source"].unique()

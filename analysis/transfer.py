@@ -4,6 +4,7 @@ A matrix is a DataFrame: one row per source corpus, one column per target corpus
 fractions, NaN is a hole. A hole stays a hole: no function fills it, and no mean over targets is taken over one.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,9 +16,15 @@ from xfer_ray.errors import DataError
 Groups = Mapping[str, Sequence[str]]  # name -> target spellings
 
 
+@functools.cache
+def corpus_of(spelling: str) -> Corpus:
+    """The corpus of a spelling; a table asks for each of a few spellings thousands of times."""
+    return Corpus.parse(spelling)
+
+
 def language(spelling: str) -> str:
     """The language of a corpus: "de-MT-en" -> "de"."""
-    return Corpus.parse(spelling).language
+    return corpus_of(spelling).language
 
 
 def ability(scores: pd.DataFrame) -> pd.DataFrame:

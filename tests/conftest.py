@@ -32,3 +32,21 @@ def paper() -> Path:
 def squad_mt_pt() -> Path:
     """Questions of SQuAD's training set, machine-translated to Portuguese by others, answers and contexts apart."""
     return _beside("XFER_RAY_TEST_SQUAD_MT_PT", "squad-mt-pt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-table", metavar="FILE", help="write what became of the tests of faults into FILE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fault(number, injected): a fault of tests/chaos/catalogue.py, and how the test brings it about")
+    config.addinivalue_line("markers", "slow: takes minutes; `make faults` runs it")
+    if config.getoption("--fault-table"):
+        from chaos.table import Witness
+
+        config.pluginmanager.register(Witness(Path(config.getoption("--fault-table"))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.user_properties += [("fault", mark.args[0]) for mark in item.iter_markers("fault")]

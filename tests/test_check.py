@@ -56,6 +56,7 @@ CUTS = {
 }
 
 
+@pytest.mark.fault("F19", injected="nine ways to cut, zero or lengthen a file of scores or predictions")
 @pytest.mark.parametrize("kind", ["scores", "predictions"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_torn_file_is_found_never_counted_and_moved(sweep, kind, cut):
@@ -81,6 +82,7 @@ def test_a_repaired_trial_can_be_committed_again(sweep):
     assert check(sweep) == []
 
 
+@pytest.mark.fault("F20", injected="one bit flips, anywhere in a file of scores or predictions")
 @settings(deadline=None, max_examples=150)
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from(["scores", "predictions"]))
 def test_any_flipped_bit_is_found(tmp_path_factory, where, kind):
@@ -112,6 +114,7 @@ def shared(factory):
     return _shared[0]
 
 
+@pytest.mark.fault("F19", injected="valid files that are short or say something else")
 def test_what_a_file_says_must_fit_its_name_its_plan_and_its_predictions(sweep):
     for kind, change, sentence in [
         ("scores", lambda t: t.iloc[:-1], "it lacks the accuracy of en-MT-de-MT-en~opus"),
@@ -158,6 +161,7 @@ def test_scores_without_predictions_are_damage_and_predictions_without_scores_ar
     assert reasons(sweep) == {f"{NAME}.parquet": "its predictions are missing"}
 
 
+@pytest.mark.fault("F22", injected="foo.parquet, .DS_Store and .nfs0001 among the scores")
 def test_strangers_are_ignored_and_left_alone(sweep):
     folder = file_of(sweep).parent
     for name in ("foo.parquet", ".DS_Store", ".nfs0001"):

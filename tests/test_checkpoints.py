@@ -113,6 +113,7 @@ class _Hub(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.fault("F26", injected="401 and 403 from a server on this machine that repeats the token")
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -193,6 +193,7 @@ def test_only_runs_what_it_names_and_plans_the_rest(toy):
     assert rows.loc["en-O", ["en-O", "de-HT-en"]].notna().all()
 
 
+@pytest.mark.fault("F18", injected="a file in the place of the folder")
 def test_a_storage_that_cannot_be_written_is_refused_before_any_work(toy):
     (toy.folder / "file").write_text("")
     done = toy.run("--storage", "file/results", "--in-process")
@@ -202,6 +203,7 @@ def test_a_storage_that_cannot_be_written_is_refused_before_any_work(toy):
     assert toy.trained() == []
 
 
+@pytest.mark.fault("F16", injected="a limit of 9,000 bytes for each file")
 def test_a_full_disk_is_named_and_nothing_half_written_counts(toy):
     """RLIMIT_FSIZE stands for the disk: a write beyond it fails as one on a full disk does."""
     toy.declare(examples=3000)
@@ -260,6 +262,7 @@ def test_an_imported_table_is_shown(tmp_path):
     assert "xnli,m,de-MT-en,advantage,1,-12.5" in shown.stdout
 
 
+@pytest.mark.fault("F39", injected="LC_ALL=C, PYTHONIOENCODING=ascii, COLUMNS=20, no terminal")
 def test_plain_output_without_a_terminal_in_a_narrow_ascii_world(ran):
     environment = {"COLUMNS": "20", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     for command in (["status", "results/toy"], ["tables", "results/toy"], ["plan", "toy.py"]):

@@ -53,6 +53,7 @@ def test_predictions_are_read_back(sweep):
     assert list(table["accuracy"]) == [p.scores["accuracy"] for p in written]
 
 
+@pytest.mark.fault("F14", injected="a trial is committed twice")
 def test_a_second_writer_changes_nothing(sweep, tmp_path):
     before = {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")}
     predictions = predictions_of(NAME)

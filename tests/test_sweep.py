@@ -58,6 +58,7 @@ def test_a_sweep_runs_once_and_grows_by_what_is_added(toy, undisturbed):
     ]
 
 
+@pytest.mark.fault("F5", injected="an exception in each of three attempts; unfit data")
 def test_a_failing_trial_stops_no_other_and_says_why_at_once(toy, undisturbed):
     toy.fault("de.s0", "data")
     toy.fault("ru.s1", "raise", "raise", "raise")
@@ -82,6 +83,7 @@ def test_fail_fast_stops_the_sweep(toy):
     assert len(toy.committed()) < 3
 
 
+@pytest.mark.fault("F1", injected="SIGKILL to itself in a trial without checkpoints")
 def test_a_killed_worker_is_replaced_and_the_trial_done_again(toy, undisturbed):
     toy.fault("de.s1", "kill")
     run = toy.run()
@@ -91,6 +93,7 @@ def test_a_killed_worker_is_replaced_and_the_trial_done_again(toy, undisturbed):
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.fault("F8", injected="SIGKILL to the command while a trial hangs")
 def test_a_killed_driver_loses_nothing_that_was_committed(toy, undisturbed):
     toy.declare(seconds=1)
     toy.fault("ru.s1", "hold")
@@ -117,6 +120,7 @@ def test_a_killed_driver_loses_nothing_that_was_committed(toy, undisturbed):
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.fault("F2", injected="SIGKILL in the place of the put of the scores, without Ray")
 def test_a_driver_killed_between_predictions_and_scores_evaluates_again(toy, undisturbed):
     program = (
         "import os, signal\nfrom xfer_ray import commit\n"
@@ -132,6 +136,7 @@ def test_a_driver_killed_between_predictions_and_scores_evaluates_again(toy, und
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.fault("F9", injected="SIGINT or SIGTERM to the command")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_says_how_to_go_on(toy, undisturbed, number, code):
     toy.declare(seconds=1)
@@ -147,6 +152,8 @@ def test_stopping_says_how_to_go_on(toy, undisturbed, number, code):
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.fault("F13", injected="the command is started twice")
+@pytest.mark.fault("F14", injected="two commands run the same trials")
 def test_two_runs_at_once_end_in_one_result(toy, undisturbed):
     toy.declare(seconds=0.5)
     both = [toy.start("run", "toy.py", "--in-process") for _ in range(2)]
@@ -168,6 +175,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.fault("F16", injected="a disk of 64 kB")
 def test_a_full_disk_ends_the_run_and_more_space_completes_it(toy, small_disk, undisturbed):
     run = toy.run("--storage", str(small_disk))
     assert run.returncode == 6, run.stderr
@@ -180,6 +188,7 @@ def test_a_full_disk_ends_the_run_and_more_space_completes_it(toy, small_disk, u
     pd.testing.assert_series_equal(rows, undisturbed)
 
 
+@pytest.mark.fault("F18", injected="a disk that is mounted read-only")
 def test_a_read_only_disk_is_refused_before_anything_starts(toy, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     run = toy.run("--storage", str(small_disk))

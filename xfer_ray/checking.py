@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xfer_ray import compact
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, has_plan, predictions_table, read_plan, schema_of, to_bytes
@@ -43,7 +44,7 @@ class Finding:
 def check(results: Results, repair: bool = False) -> list[Finding]:
     """What is wrong with the files of a sweep; `repair` moves what is damaged, so that the next run does it again."""
     plan, findings = _plan(results)
-    findings += [*_foreign(results), *_examples(results), *_trials(results, plan)]
+    findings += [*_foreign(results), *_examples(results), *_trials(results, plan), *_cache(results)]
     for finding in findings if repair else ():
         if finding.damage:
             results.storage.move(finding.path, f"{results.folder('damaged')}/{finding.path.removeprefix(results.sweep + '/')}")
@@ -55,6 +56,10 @@ def _plan(results: Results) -> tuple[Plan | None, list[Finding]]:
         return (read_plan(results) if has_plan(results) else None), []
     except DataError as error:
         return None, [Finding(results.plan, str(error))]
+
+
+def _cache(results: Results) -> Iterator[Finding]:
+    return (Finding(path, reason) for path, reason in compact.faults(results))
 
 
 def _foreign(results: Results) -> Iterator[Finding]:

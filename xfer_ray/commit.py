@@ -52,7 +52,7 @@ def put_scores(results: Results, scores: Sequence[Score]) -> Commit:
     if not results.storage.create(path, data):
         return _compare(results, scores)
     if results.storage.read(path) != data:
-        raise StorageError(f"{results.storage.url}/{path} does not read back as it was written; check the disk")
+        raise StorageError(f"{results.storage.url}/{path} does not read back as it was written; check the disk, or the bucket")
     return "committed"
 
 
@@ -102,4 +102,4 @@ def put_examples(results: Results, task: str, target: str, examples: Examples) -
 def put_model(results: Results, trial: str, folder: Path) -> None:
     """Keep a fine-tuned model: the files of a local folder."""
     for file in sorted(folder.iterdir()):
-        results.storage.replace(f"{results.model(trial)}/{file.name}", file.read_bytes())
+        results.storage.put_file(f"{results.model(trial)}/{file.name}", file)

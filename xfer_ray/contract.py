@@ -36,11 +36,27 @@ class Keeper(Protocol):
         ...
 
 
+Kind = Literal[
+    "progress",  # of the run, from 0 to 1
+    "training_examples",
+    "training_tokens",
+    "evaluation_examples",
+    "evaluation_tokens",
+    "source_dev_score",
+    "gpu_memory",  # bytes that PyTorch holds now
+    "gpu_memory_peak",  # the most that it held in this run
+]
+Observe = Callable[[Kind, float], None]
+"""Hears what a run does, for those who watch a sweep: examples and tokens as they are read, the others as they stand."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a fine-tuning run may use of the place where it runs.
 
-    `score` gives the fraction that answers to the `select` examples reach; `keeper` is there wherever a run must be able to go on.
+    `report` hears of each step (done, of all) and may raise, `alive` of each batch that is answered: a run that says neither for
+    long is taken for stalled. `score` gives the fraction that answers to the `select` examples reach; `keeper` is there wherever
+    a run must be able to go on.
     """
 
     checkpoint: str  # a hub id or a local folder
@@ -48,6 +64,8 @@ class Context:
     cache: Path  # tokenized corpora, shared by the trials of this node
     micro_batch: int | None = None
     report: Callable[[int, int], None] = lambda step, steps: None
+    alive: Callable[[], None] = lambda: None
+    observe: Observe = lambda kind, value: None
     score: Callable[[Sequence[str]], float] = lambda answers: 0.0
     keeper: Keeper | None = None
 

@@ -36,6 +36,10 @@ class StorageError(XferRayError):
     exit_code = 6
 
 
+class UnfitError(Exception):
+    """This node cannot compute what the sweep asks for; another node may."""
+
+
 def unknown(kind: str, found: str, known: Iterable[str]) -> DeclarationError:
     """The error for a name nobody knows, with the nearest name.
 

@@ -19,9 +19,8 @@ def put(storage: Storage, path: str, folder: Path) -> None:
     """Put the files of a local folder, then the marker."""
     marker = {}
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        data = file.read_bytes()
-        marker[file.name] = hashlib.sha256(data).hexdigest()
-        storage.replace(f"{path}/{file.name}", data)
+        marker[file.name] = _sha256(file)
+        storage.put_file(f"{path}/{file.name}", file)
     storage.replace(f"{path}/{MARKER}", json.dumps(marker, indent=1, sort_keys=True).encode())
 
 
@@ -33,11 +32,10 @@ def exists(storage: Storage, path: str) -> bool:
 def copy(storage: Storage, path: str, into: Path) -> None:
     """Copy a complete folder to a local one, each file held against its sha256; DataError names one that is damaged."""
     for name, sha256 in json.loads(storage.read(f"{path}/{MARKER}")).items():
-        data = storage.read(f"{path}/{name}")
-        if hashlib.sha256(data).hexdigest() != sha256:
+        storage.get_file(f"{path}/{name}", into / name)
+        if _sha256(into / name) != sha256:
             where = f"{storage.url}/{path}"
             raise DataError(f"{where}/{name} is damaged: its sha256 is not the one in {MARKER}; delete {where} to make it again")
-        (into / name).write_bytes(data)
 
 
 def delete(storage: Storage, path: str) -> None:
@@ -45,3 +43,9 @@ def delete(storage: Storage, path: str) -> None:
     storage.delete(f"{path}/{MARKER}")
     for name in storage.sizes(path):
         storage.delete(f"{path}/{name}")
+
+
+def _sha256(file: Path) -> str:
+    """Of a file that may be larger than memory."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -20,14 +20,23 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """`RESULTS/checkpoints/<trial>/step-N/`; a `Keeper`. With `keep_all` no step is given up before the trial is done."""
 
-    def __init__(self, results: Results, trial: str, scratch: Path, *, seconds: float, keep_all: bool = False) -> None:
+    def __init__(
+        self,
+        results: Results,
+        trial: str,
+        scratch: Path,
+        *,
+        seconds: float,
+        keep_all: bool = False,
+        leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._storage, self._path = results.storage, results.checkpoints(trial)
         self._scratch, self._seconds, self._keep_all = scratch / "checkpoints" / trial, seconds, keep_all
-        self._last = time.monotonic()
+        self._leaving, self._last = leaving, time.monotonic()
 
     def due(self) -> bool:
-        """Whether so many seconds have passed since the last one."""
-        return time.monotonic() - self._last >= self._seconds
+        """Whether so many seconds have passed since the last one, or the trial is about to leave."""
+        return self._leaving() or time.monotonic() - self._last >= self._seconds
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Put what `write` leaves in a folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +98,18 @@ def counts(trials: Iterable[State]) -> dict[str, int]:
     return {state: found.get(state, 0) for state in (*STATES, *sorted(set(found) - set(STATES)))}
 
 
-def blocked(trials: Iterable[Trial]) -> dict[str, str]:
+def blocked(trials: Sequence[Trial]) -> dict[str, str]:
     """By trial, what it needs and does not exist yet, with what would make it; looks at folders only, never at the hub."""
     mirror = os.environ.get("XFER_RAY_MIRROR")
-    return {trial.id: reason for trial in trials if (reason := _missing_checkpoint(trial.model, mirror) or _missing_corpus(trial))}
+    reasons: dict[tuple[int, int, Corpus], str] = {}  # the seeds of a source need the same
+    found = {}
+    for trial in trials:
+        need = (id(trial.task), id(trial.model), trial.source)
+        if need not in reasons:
+            reasons[need] = _missing_checkpoint(trial.model, mirror) or _missing_corpus(trial)
+        if reasons[need]:
+            found[trial.id] = reasons[need]
+    return found
 
 
 def _missing_corpus(trial: Trial) -> str:
@@ -142,16 +150,16 @@ def estimate(found: Results, trials: Iterable[State], gpus: Mapping[str, float])
     seconds = gpu_seconds = 0.0
     size = covered = 0
     on_gpu = False
-    for (task, model), number in wanted.items():
-        done = [s.trial.trial for s in trials if s.state == "done" and (s.trial.task, s.trial.model) == (task, model)][:SAMPLE]
-        if not done:
-            continue
+    samples = _samples(trials, wanted)
+    sizes = results.sizes_of(found, [trial for done in samples.values() for trial in done])
+    for (task, model), done in samples.items():
+        number = wanted[task, model]
         rows = results.read_scores(found, done).drop_duplicates("trial")
         each = float((rows["train_seconds"] + rows["eval_seconds"]).mean())
         seconds, covered = seconds + number * each, covered + number
         if (rows["device"] != "cpu").all():
             on_gpu, gpu_seconds = True, gpu_seconds + number * each * gpus.get(model, 1.0)
-        size += number * int(results.size_of(found, done) / len(done))
+        size += number * int(sum(sizes[trial] for trial in done) / len(done))
     whole = 0 < covered == sum(wanted.values())
     return Estimate(
         trials=sum(wanted.values()),
@@ -160,6 +168,16 @@ def estimate(found: Results, trials: Iterable[State], gpus: Mapping[str, float])
         gpu_hours=gpu_seconds / 3600 if whole and on_gpu else None,
         disk_bytes=size if whole else None,
     )
+
+
+def _samples(trials: Iterable[State], wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """A few committed trials of each task and model that is wanted and has some."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for state in trials:
+        key = (state.trial.task, state.trial.model)
+        if state.state == "done" and key in wanted and len(found.get(key, ())) < SAMPLE:
+            found.setdefault(key, []).append(state.trial.trial)
+    return found
 
 
 def models_of(trials: Iterable[Trial]) -> dict[str, Model]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -26,9 +29,11 @@ class Progress:
         self._found, self._total, self._done = found, total, done
         self._waiting = dict(to_run)
         self._models = dict(to_run)
+        self._ahead = Counter(to_run.values())  # of those waiting, by model: the time left is asked at every trial's end
         self._running: dict[str, float] = {}
-        self._seconds: dict[str, list[float]] = {}
+        self._seconds: dict[str, tuple[int, float]] = {}  # by model: trials that ended, and what they took
         self._failed = self._slots = 0
+        self._listeners: list[Callable[[str, str], None]] = []
         self._note, self._noted = "", -SECONDS_BETWEEN_NOTES
         self._console = console or Console(stderr=True)
         self._live = Live(self, console=self._console, refresh_per_second=2, transient=True) if self._console.is_terminal else None
@@ -44,6 +49,22 @@ class Progress:
         if self._live:
             self._live.stop()
 
+    @property
+    def done(self) -> int:
+        """How many trials are done."""
+        return self._done
+
+    def listen(self, listener: Callable[[str, str], None]) -> None:
+        """Call `listener(trial, state)` when a trial is `started`, `retried` or `interrupted`, and when it ends, with its outcome."""
+        self._listeners.append(listener)
+
+    def _tell(self, trial: str, state: str) -> None:
+        for listener in self._listeners:
+            try:
+                listener(trial, state)
+            except Exception:
+                logging.getLogger(__name__).exception("a listener failed; the trial did not")
+
     def say(self, line: str) -> None:
         """A line that stays."""
         self._console.print(escape(line), highlight=False, soft_wrap=True)
@@ -57,15 +78,17 @@ class Progress:
 
     def started(self, trial: str) -> None:
         """A worker took this trial."""
-        self._waiting.pop(trial, None)
+        self._no_longer_waits(trial)
         self._running[trial] = time.monotonic()
         self._slots = max(self._slots, len(self._running))
+        self._tell(trial, "started")
 
     def finished(self, trial: str, state: str, reason: str = "") -> None:
         """A trial ended: committed (or found committed), or failed for good."""
         seconds = time.monotonic() - self._running.pop(trial, time.monotonic())
-        self._waiting.pop(trial, None)
-        if state == "storage":  # the run ends here and says so
+        self._no_longer_waits(trial)
+        self._tell(trial, state)
+        if state in ("storage", "interrupted"):  # the run ends here and says so
             return
         if state == "failed":
             self._failed += 1
@@ -73,26 +96,37 @@ class Progress:
             return
         self._done += 1
         if state != "done":
-            self._seconds.setdefault(self._models.get(trial, ""), []).append(seconds)
+            model = self._models.get(trial, "")
+            number, total = self._seconds.get(model, (0, 0.0))
+            self._seconds[model] = (number + 1, total + seconds)
         if state == "conflict":
             self.say(f"conflict {trial}: it was committed with other scores; those stay, see conflicts/{trial}.json")
         elif not self._live:
             self.say(f"[{self._done}/{self._total}] {trial} {seconds:.1f} s{self._left(', about {} left')}")
 
-    def retried(self, trial: str, reason: str) -> None:
-        """A trial failed and will be tried again."""
+    def retried(self, trial: str, reason: str, *, interrupted: bool = False) -> None:
+        """A trial failed, or was asked to leave if `interrupted`, and will be tried again."""
+        self._tell(trial, "interrupted" if interrupted else "retried")
+        self._no_longer_waits(trial)
         self._waiting[trial] = self._models.get(trial, "")
+        self._ahead[self._waiting[trial]] += 1
         self._running.pop(trial, None)
         self.say(f"again    {trial}: {reason}")
 
+    def _no_longer_waits(self, trial: str) -> None:
+        model = self._waiting.pop(trial, None)
+        if model is not None:
+            self._ahead[model] -= 1
+
     def _left(self, phrase: str) -> str:
         """Time left at the pace of this run, reckoned by model; empty until every model to run has been seen, and at the end."""
-        rest = [*self._waiting, *self._running]
-        if not rest or any(self._models[trial] not in self._seconds for trial in rest):
+        ahead = {model: number for model, number in self._ahead.items() if number}
+        models = {*ahead, *(self._models[trial] for trial in self._running)}
+        if not models or models - set(self._seconds):
             return ""
-        mean = {model: sum(seconds) / len(seconds) for model, seconds in self._seconds.items()}
+        mean = {model: total / number for model, (number, total) in self._seconds.items()}
         now = time.monotonic()
-        work = sum(mean[self._models[trial]] for trial in self._waiting)
+        work = sum(mean[model] * number for model, number in ahead.items())
         work += sum(max(0.0, mean[self._models[trial]] - (now - since)) for trial, since in self._running.items())
         return phrase.format(duration(work / max(1, self._slots)))
 

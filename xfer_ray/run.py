@@ -74,8 +74,8 @@ def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module:
         return failed | (tuning.fit(ready, desk, placement, progress) if ready else {})
     finally:
         connecting.disconnect()
-        for trial in missing:
-            records.clear_running(desk.results, trial.id)
+        for trial in records.running(desk.results) & {t.id for t in missing}:  # one listing, where most have left nothing
+            records.clear_running(desk.results, trial)
 
 
 def _split(missing: Sequence[Trial], broken: dict[str, str], desk: Desk, progress: Progress) -> tuple[list[Trial], dict[str, str]]:

@@ -106,7 +106,8 @@ def choose(sweep: Sweep, *, seeds: str | None = None, only: str | None = None) -
         firsts = {(t.task.name, t.model.name, t.source): t for t in reversed(sweep.trials)}
         ordered = [t for t in sweep.trials if firsts[(t.task.name, t.model.name, t.source)] is t]
         sweep = replace(sweep, trials=tuple(replace(t, seed=seed) for t in ordered for seed in parse_seeds(seeds)))
-    return sweep, tuple(t for t in sweep.trials if _chosen(t, parse_only(only, sweep)))
+    asked = parse_only(only, sweep)
+    return sweep, tuple(t for t in sweep.trials if _chosen(t, asked))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -15,33 +15,42 @@ import functools
 import importlib
 import importlib.metadata
 import io
+import json
 import logging
 import socket
+import sys
 import time
 import traceback
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, data, pretrained, records, results, scoring
-from xfer_ray.contract import Context, FineTune, FineTuned
+from xfer_ray import commit, data, notice, pretrained, records, results, scoring
+from xfer_ray.contract import Context, FineTune, FineTuned, Observe
 from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
-from xfer_ray.errors import DataError, StorageError, XferRayError
+from xfer_ray.errors import DataError, StorageError, UnfitError, XferRayError
 from xfer_ray.identity import canonical
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 
 HEARTBEAT_SECONDS = 1.0  # how often a running trial says where it is; for display only
+COMPARED = ("xfer_ray", "torch", "transformers", "datasets")  # packages whose versions must be the same on every node
+FAR_HEARTBEAT_SECONDS = 15.0  # the same on an object store, where each time costs money
+
+
+def _ignore(*told: object) -> None:
+    """Nobody listens; a function with a name, since a Desk travels."""
 
 
 @dataclass(frozen=True)
 class Desk:
     """Where a trial works: its results, this node's scratch folder, and the revisions that `run` resolved.
 
-    `oracle` also scores the last step and, for each target, the one that the target's own dev set would choose.
+    `oracle` also scores the last step and, for each target, the one that the target's own dev set would choose. `versions` are
+    those of the packages that plan the sweep; a worker with others refuses. `leave` is asked whether the trial is to end early.
     """
 
     results: Results
@@ -50,6 +59,11 @@ class Desk:
     keep_models: bool = False
     oracle: bool = False
     checkpoint_seconds: float = 600.0
+    stall_seconds: float = 3600.0
+    versions: str = ""
+    leave: Callable[[], bool] = notice.given
+    alive: Callable[[], None] = _ignore
+    observe: Observe = _ignore
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: `committed`, `same`, `conflict`, `done` (somebody was first), `failed` or `storage`, and why."""
+    """How an attempt ended, and why: `committed`, `same`, `conflict`, `done` (somebody was first), `failed`, `storage`, `interrupted`."""
 
     trial: str
     state: str
@@ -75,14 +89,20 @@ class Outcome:
 
 
 def run(trial: Trial, desk: Desk) -> str:
-    """Fine-tune on the source, score every target zero-shot, commit. Returns how the commit ended."""
+    """Fine-tune on the source, score every target zero-shot, commit. Returns how the commit ended.
+
+    Raises notice.Interrupted after a checkpoint when `desk.leave` says so.
+    """
     if results.is_done(desk.results, trial.id):
         return "done"
     task = data.at_revision(trial.task, desk.revisions)
     dev = _target_dev(task) if desk.oracle else {}  # what is absent is said before anything is trained
     started, clock = datetime.now(UTC), time.perf_counter()
-    keeper = Checkpoints(desk.results, trial.id, desk.scratch, seconds=desk.checkpoint_seconds, keep_all=desk.oracle)
-    fine_tuned = _fine_tune(trial, task, desk, keeper)
+    leaving = notice.Leaving(desk.leave)
+    keeper = Checkpoints(
+        desk.results, trial.id, desk.scratch, seconds=desk.checkpoint_seconds, keep_all=desk.oracle, leaving=lambda: leaving.told
+    )
+    fine_tuned = _fine_tune(trial, task, desk, _context(trial, desk, keeper, leaving))
     trained = time.perf_counter()
 
     targets = {target: data.examples_of(task, target, task.eval_split) for target in task.targets}
@@ -113,19 +133,25 @@ def attempt(trial: Trial, desk: Desk, *, capture: bool = True) -> Outcome:
     """Run a trial, keep its log, and leave a failure record.
 
     What trying again cannot mend comes back as an outcome; other exceptions are raised, so that the scheduler tries again.
-    `capture` sends what the trial prints to its log; without it, it goes to the screen, and a debugger works.
+    `capture` sends what the trial prints to its log, and ends this process should the trial stall; without it, what it prints
+    goes to the screen, and a debugger works.
     """
+    seconds = desk.stall_seconds if capture else 0.0
     try:
-        with _logged(trial, desk, capture=capture):
-            return _attempt(trial, desk)
+        with (
+            _logged(trial, desk, capture=capture) as text,
+            notice.watch(seconds, lambda stacks: _stalled(trial, desk, text.getvalue(), stacks)) as alive,
+        ):
+            return _attempt(trial, dataclasses.replace(desk, alive=alive))
     except StorageError as error:  # nothing can be recorded where nothing can be written
         return Outcome(trial.id, "storage", str(error))
 
 
 def _attempt(trial: Trial, desk: Desk) -> Outcome:
     try:
+        _demand_versions(desk)
         return Outcome(trial.id, run(trial, desk))
-    except StorageError:
+    except (StorageError, notice.Interrupted):
         raise
     except XferRayError as error:
         records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
@@ -138,19 +164,47 @@ def _attempt(trial: Trial, desk: Desk) -> Outcome:
         records.clear_running(desk.results, trial.id)
 
 
+def _demand_versions(desk: Desk) -> None:
+    """Refuse to compute with other versions than the sweep was planned with: their scores would not be comparable."""
+    planned, here = (json.loads(text) if text else {} for text in (desk.versions, scoring.versions()))
+    other = [name for name in COMPARED if name in planned and planned[name] != here[name]]
+    if other:
+        told = ", ".join(f"{name} {here[name]} where the sweep has {planned[name]}" for name in other)
+        raise UnfitError(f"{socket.gethostname()} has {told}; install the same versions on every node (`xfer-ray doctor` lists them)")
+
+
+def _stalled(trial: Trial, desk: Desk, text: str, stacks: str) -> None:
+    """Leave a record of a trial that gives no sign of life, before its process ends."""
+    reason = f"stalled: no step and no answer for {desk.stall_seconds / 60:g} minutes, so its process was ended"
+    records.put_failure(desk.results, trial.id, reason, stacks, socket.gethostname())
+    records.clear_running(desk.results, trial.id)
+    records.put_log(desk.results, trial.id, f"{text}{reason}\n{stacks}\n")
+
+
 # ------------------------------------------------------------------------------ model
 
 
-def _fine_tune(trial: Trial, task: Task, desk: Desk, keeper: Checkpoints) -> FineTuned:
+def _fine_tune(trial: Trial, task: Task, desk: Desk, context: Context) -> FineTuned:
     """The model after training on the source; no target is in reach of what is called here."""
     train = data.examples_of(task, trial.source, task.train_split, size=task.size)
     logging.getLogger(__name__).info("%s %s: %d examples, fingerprint %s", trial.source, task.train_split, len(train), train.fingerprint)
-    context, select = _context(trial, desk, keeper), None
+    select = None
     if trial.model.recipe.select_every is not None:
         corpus = task.select_corpus(trial.source)
         select = data.examples_of(task, corpus, task.select_split)
-        context = dataclasses.replace(context, score=functools.partial(scoring.worth, task, corpus, select))
+        context = dataclasses.replace(context, score=_observed(functools.partial(scoring.worth, task, corpus, select), desk.observe))
     return family_of(trial.model)(task, train, select, trial.model.recipe, trial.seed, context)
+
+
+def _observed(score: Callable[[Sequence[str]], float], observe: Observe) -> Callable[[Sequence[str]], float]:
+    """The same score, told to who watches the sweep."""
+
+    def told(answers: Sequence[str]) -> float:
+        value = score(answers)
+        observe("source_dev_score", value)
+        return value
+
+    return told
 
 
 def _target_dev(task: Task) -> dict[Corpus, Examples]:
@@ -169,22 +223,26 @@ def family_of(model: Model) -> FineTune:
     return fine_tune
 
 
-def _context(trial: Trial, desk: Desk, keeper: Checkpoints) -> Context:
+def _context(trial: Trial, desk: Desk, keeper: Checkpoints, leaving: notice.Leaving) -> Context:
     model = trial.model
     if isinstance(model.checkpoint, Pretraining):
         checkpoint, revision = str(pretrained.fetch(desk.results.storage, model.checkpoint, desk.scratch)), None
     else:
         resolved = desk.revisions.get(model.checkpoint, "")
         checkpoint, revision = model.checkpoint, resolved if is_commit(resolved) else model.revision
-    last = -HEARTBEAT_SECONDS
+    every = HEARTBEAT_SECONDS if desk.results.storage.is_local else FAR_HEARTBEAT_SECONDS
+    last = -every
 
     def report(step: int, steps: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= HEARTBEAT_SECONDS or step == steps:
+        desk.alive()
+        desk.observe("progress", step / max(1, steps))
+        if time.monotonic() - last >= every or step == steps:
             last = time.monotonic()
             records.put_running(desk.results, trial.id, socket.gethostname(), step, steps)
+        leaving.heed(step, steps)
 
-    return Context(checkpoint, revision, desk.scratch / "tokens", model.micro_batch, report, keeper=keeper)
+    return Context(checkpoint, revision, desk.scratch / "tokens", model.micro_batch, report, desk.alive, desk.observe, keeper=keeper)
 
 
 def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
@@ -227,10 +285,24 @@ def checkpoint_name(model: Model, desk: Desk) -> tuple[str, str]:
     return model.checkpoint, desk.revisions.get(model.checkpoint, model.revision or "")
 
 
+class _Echo(io.StringIO):
+    """Keeps what is written, and writes it to the worker's own output too, where Ray's dashboard shows it while the trial runs."""
+
+    def __init__(self, output: typing.TextIO) -> None:
+        super().__init__()
+        self._output = output
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(Exception):  # a worker's full disk is not the trial's failure
+            self._output.write(text)
+            self._output.flush()
+        return super().write(text)
+
+
 @contextlib.contextmanager
-def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[None]:
+def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[io.StringIO]:
     """Keep what this attempt logs, and prints if `capture`, in `logs/<trial>.log`, errors included."""
-    text = io.StringIO()
+    text = _Echo(sys.stdout) if capture else io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -243,7 +315,7 @@ def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[None]:
             if capture:
                 stack.enter_context(contextlib.redirect_stdout(text))
                 stack.enter_context(contextlib.redirect_stderr(text))
-            yield
+            yield text
     except Exception:
         text.write(traceback.format_exc())
         raise

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from xfer_ray.cli import making, reading, sweeps, translating
+from xfer_ray.cli import cluster, doctor, making, reading, sweeps, translating
 from xfer_ray.errors import StorageError, XferRayError
 
 app = typer.Typer(
@@ -29,6 +29,11 @@ for command in (
     making.pretrain,
     reading.rescore,
     reading.check,
+    reading.compact,
+    cluster.submit,
+    cluster.logs,
+    cluster.stop,
+    doctor.doctor,
 ):
     app.command()(command)
 app.command("import")(reading.import_)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from xfer_ray.results import Results
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, such as sweeps/demo.py.")]
-ResultsFolder = Annotated[str, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo.")]
-Storage = Annotated[str, typer.Option(help="Folder that holds the results of all sweeps.")]
+ResultsFolder = Annotated[str, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo or s3://bucket/demo.")]
+Storage = Annotated[str, typer.Option(help="Folder that holds the results of all sweeps, or a bucket: s3://…, gs://…, az://….")]
 Mirror = Annotated[
     str | None, typer.Option(envvar="XFER_RAY_MIRROR", help="Folder laid out like the hub, DIR/<owner>/<name>; nothing is then fetched.")
 ]
@@ -34,12 +34,18 @@ def use_mirror(mirror: str | None) -> None:
 
 
 def open_results(folder: str) -> Results:
-    """The results in a folder, STORAGE/NAME; refused where no sweep was planned."""
+    """The results in a folder or a bucket, STORAGE/NAME; refused where no sweep was planned."""
     from xfer_ray import results
-    from xfer_ray.storage import open_storage
+    from xfer_ray.storage import checked, open_storage
 
-    path = Path(folder).absolute()
-    found = results.Results(open_storage(str(path.parent)), path.resolve().name if folder in (".", "..") else path.name)
+    if folder in (".", ".."):
+        folder = str(Path(folder).resolve())
+    where, _, name = checked(folder).rpartition("/")
+    if where.endswith(":/"):
+        raise DeclarationError(
+            f"{folder} is a bucket, not the results of a sweep in it; give STORAGE/NAME, such as {folder.rstrip('/')}/demo"
+        )
+    found = results.Results(open_storage(where or "/"), name)
     if not results.has_plan(found):
         raise DeclarationError(
             f"{folder} holds no sweep.json, so it is not the results of a sweep; give STORAGE/NAME, such as results/demo"

@@ -1,4 +1,4 @@
-"""Commands that read results or data: tables, audit, import, rescore, check."""
+"""Commands that read results or data: tables, audit, import, rescore, check, compact."""
 
 from __future__ import annotations
 
@@ -124,3 +124,17 @@ def check(
     print(f"{results_folder}: {len(damaged)} damaged" + (", moved to damaged/" if damaged and repair else ""))
     if damaged and not repair:
         raise typer.Exit(3)
+
+
+def compact(results_folder: ResultsFolder) -> None:
+    """Put many small files of scores into a cache, RESULTS/cache, for sweeps of thousands of trials.
+
+    The files of scores stay as they are; deleting the cache costs only time.
+    """
+    from xfer_ray import compact as compacting
+
+    left = compacting.compact(open_results(results_folder))
+    print(
+        f"{left.trials} trials in {left.segments} segment{'' if left.segments == 1 else 's'} of {results_folder}/cache, "
+        f"{left.size / 1e6:.1f} MB; {left.added} of them are new there"
+    )

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xfer_ray.cli.options import AsJson, Mirror, Only, ResultsFolder, Seeds, Storage, SweepFile, gpus, interrupt, open_results, use_mirror
+from xfer_ray.cli import cluster
+from xfer_ray.cli.options import AsJson, Mirror, Only, Seeds, Storage, SweepFile, gpus, interrupt, open_results, use_mirror
+from xfer_ray.errors import DeclarationError
 
 if TYPE_CHECKING:
     from xfer_ray.plan import Estimate, State
@@ -72,11 +74,14 @@ def run(
         bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")
     ] = False,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")] = 10.0,
+    stall_minutes: Annotated[
+        float, typer.Option(min=0, help="A trial without a step for so long is ended and tried again; 0: never.")
+    ] = 60.0,
     in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
     from xfer_ray import plan as planning
-    from xfer_ray import results, revisions, sweepfile
+    from xfer_ray import results, revisions, scoring, sweepfile
     from xfer_ray import run as running
     from xfer_ray.trial import Desk, Placement
 
@@ -87,11 +92,11 @@ def run(
     blocked = planning.blocked(chosen)
     resolved = revisions.resolve(found, [trial for trial in chosen if trial.id not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
-    desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes)
+    desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes, 60 * stall_minutes, scoring.versions())
     placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
-    again = shlex.join(["xfer-ray", *sys.argv[1:]])
+    again = os.environ.get("XFER_RAY_AGAIN") or shlex.join(["xfer-ray", *sys.argv[1:]])  # a job is gone on with by `submit`
     try:
         summary = running.run(declared, chosen, found, desk, placement, module)
     except KeyboardInterrupt:
@@ -104,8 +109,19 @@ def run(
         raise typer.Exit(5)
 
 
-def status(results_folder: ResultsFolder, as_json: AsJson = False) -> None:
-    """Show what is done, running and failed, from the files of a sweep alone."""
+def status(
+    results_folder: Annotated[str | None, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo.")] = None,
+    job: Annotated[str | None, typer.Option(help="Ask the cluster about this job instead.")] = None,
+    address: cluster.Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is done, running and failed, from the files of a sweep alone; or what Ray says of a job."""
+    if (results_folder is None) == (job is None):
+        raise DeclarationError("status needs either RESULTS, such as results/demo, or --job ID")
+    if job is not None:
+        cluster.show_job(job, address, as_json)
+        return
+    assert results_folder is not None
     from xfer_ray import plan as planning
     from xfer_ray import records, results
 

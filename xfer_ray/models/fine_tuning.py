@@ -7,18 +7,18 @@ from pathlib import Path
 
 from xfer_ray.contract import FineTuned, Predict, answers_of
 from xfer_ray.core import Example, Examples
-from xfer_ray.models import resume, training
+from xfer_ray.models import memory, resume, training
 
 
 def fine_tuned(run: training.Run, lessons: training.Lessons, predict: Predict, select: Examples | None) -> FineTuned:
     """Train the model in place and wrap it; `predict` answers with the model as it stands when it is called."""
     evaluate = None if select is None else lambda: run.context.score(answers_of(predict, select))
     trained = training.train(run, lessons, evaluate)
-    training.give_back()
+    memory.give_back()
 
     def answer(examples: Sequence[Example]) -> Sequence[str]:
         answers = predict(examples) if examples else []
-        training.give_back()
+        memory.give_back()
         return answers
 
     def at(step: int) -> Predict:
@@ -34,7 +34,7 @@ def fine_tuned(run: training.Run, lessons: training.Lessons, predict: Predict, s
         predict=answer,
         step=trained.step,
         steps=trained.steps,
-        micro_batch=run.micro_batch,
+        micro_batch=trained.micro_batch,
         device=training.device_name(run.model),
         save=save,
         selection="source-dev" if trained.curve else "last",

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.memory import in_groups
 from xfer_ray.models.tokens import Tokens, encoded
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
-from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,18 +37,21 @@ def predictor(run: Run) -> Predict:
 
     def predict(examples: Sequence[Example]) -> list[str]:
         tokens = encoded(run.tokenizer, examples, run.recipe.max_length, run.context.cache)
-        return [run.task.labels[index] for index in best_classes(run.model, tokens, run.tokenizer.pad_token_id, run.recipe)]
+        return [run.task.labels[index] for index in best_classes(run, tokens)]
 
     return predict
 
 
-def best_classes(model: PreTrainedModel, tokens: Tokens, pad: int, recipe: Recipe) -> NDArray[np.int64]:
+def best_classes(run: Run, tokens: Tokens) -> NDArray[np.int64]:
     """The likeliest class of each row, in order; computed longest first so that little is padding."""
     best = np.empty(len(tokens), dtype=np.int64)
-    model.eval()
-    with torch.inference_mode(), autocast(model, recipe):
-        for rows in by_length(tokens.lengths, budget(model)):
-            best[rows] = logits(model, padded(tokens, rows, pad)).argmax(-1).cpu().numpy()
+
+    def compute(rows: Rows) -> None:
+        best[rows] = logits(run.model, padded(tokens, rows, run.tokenizer.pad_token_id)).argmax(-1).cpu().numpy()
+
+    run.model.eval()
+    with torch.inference_mode(), autocast(run.model, run.recipe):
+        in_groups(run, tokens.lengths, by_length(tokens.lengths, budget(run.model)), compute)
     return best
 
 

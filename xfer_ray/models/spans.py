@@ -19,9 +19,9 @@ from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
 from xfer_ray.errors import XferRayError
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.memory import in_groups
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
 from xfer_ray.models.windows import Ints, Windows, answer_columns, windowed
-from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ def predictor(run: Run) -> Predict:
 
     def predict(examples: Sequence[Example]) -> list[str]:
         windows = windowed(run.tokenizer, examples, run.recipe, run.context.cache)
-        scores, found, spans = best_in_windows(run.model, windows, run.tokenizer.pad_token_id, run.recipe)
+        scores, found, spans = best_in_windows(run, windows)
         # By example, spans among the n best before others, then by score, then by position.
         order = np.lexsort((-scores, ~found, windows.example))
         best = order[np.unique(windows.example[order], return_index=True)[1]]
@@ -74,7 +74,7 @@ def predictor(run: Run) -> Predict:
     return predict
 
 
-def best_in_windows(model: PreTrainedModel, windows: Windows, pad: int, recipe: Recipe) -> tuple[Floats, NDArray[np.bool_], Ints]:
+def best_in_windows(run: Run, windows: Windows) -> tuple[Floats, NDArray[np.bool_], Ints]:
     """The best span of each window: its score, whether it is among the n best, and its first and last token in `characters`.
 
     Computed longest first so that little is padding.
@@ -82,13 +82,17 @@ def best_in_windows(model: PreTrainedModel, windows: Windows, pad: int, recipe: 
     scores = np.empty(len(windows), dtype=np.float32)
     found = np.empty(len(windows), dtype=np.bool_)
     spans = np.empty((len(windows), 2), dtype=np.int64)
-    model.eval()
-    with torch.inference_mode(), autocast(model, recipe):
-        for rows in by_length(windows.tokens.lengths, budget(model)):
-            starts, ends = (side.cpu().numpy() for side in logits(model, padded(windows.tokens, rows, pad)))
-            _forbid(starts, ends, windows, rows)
-            scores[rows], found[rows], columns = best_columns(starts, ends, recipe.n_best, recipe.max_answer_length)
-            spans[rows] = columns + (windows.first - windows.column)[rows, None]
+
+    def compute(rows: Rows) -> None:
+        grid = padded(windows.tokens, rows, run.tokenizer.pad_token_id)
+        starts, ends = (side.cpu().numpy() for side in logits(run.model, grid))
+        _forbid(starts, ends, windows, rows)
+        scores[rows], found[rows], columns = best_columns(starts, ends, run.recipe.n_best, run.recipe.max_answer_length)
+        spans[rows] = columns + (windows.first - windows.column)[rows, None]
+
+    run.model.eval()
+    with torch.inference_mode(), autocast(run.model, run.recipe):
+        in_groups(run, windows.tokens.lengths, by_length(windows.tokens.lengths, budget(run.model)), compute)
     return scores, found, spans
 
 

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, Pr
 from xfer_ray.contract import Context, FineTuned, Predict
 from xfer_ray.core import Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.models import checkpoints, training, wording
+from xfer_ray.models import checkpoints, memory, training, wording
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
@@ -137,13 +137,16 @@ def written(run: Run, tokens: Tokens) -> list[str]:
     model, pad = run.model, run.tokenizer.pad_token_id
     config = GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=run.recipe.max_target_length)
     texts = [""] * len(tokens)
+
+    def compute(rows: Rows) -> None:
+        grid = padded(tokens, rows, pad)
+        ids = model.generate(_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), generation_config=config)
+        for row, text in zip(rows, _decoded(run.tokenizer, ids), strict=True):
+            texts[row] = text
+
     model.eval()
     with torch.inference_mode(), training.autocast(model, run.recipe):
-        for rows in _batches(run, tokens):
-            grid = padded(tokens, rows, pad)
-            ids = model.generate(_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), generation_config=config)
-            for row, text in zip(rows, _decoded(run.tokenizer, ids), strict=True):
-                texts[row] = text
+        memory.in_groups(run, tokens.lengths, _batches(run, tokens), compute)
     return texts
 
 
@@ -157,16 +160,19 @@ def _likeliest(run: Run, tokens: Tokens, prefix: list[int], following: list[int]
     """The index of the likeliest token of `following`, after `prefix`, for each row; in one decoder step."""
     model, best = run.model, np.zeros(len(tokens), dtype=np.int64)
     begin = torch.tensor([[model.config.decoder_start_token_id, *prefix]], device=model.device)
+
+    def compute(rows: Rows) -> None:
+        grid = padded(tokens, rows, run.tokenizer.pad_token_id)
+        scores = model(
+            input_ids=_tensor(model, grid.ids),
+            attention_mask=_tensor(model, grid.mask),
+            decoder_input_ids=begin.expand(len(rows), -1),
+        ).logits[:, -1, following]
+        best[rows] = scores.argmax(-1).cpu().numpy()
+
     model.eval()
     with torch.inference_mode(), training.autocast(model, run.recipe):
-        for rows in _batches(run, tokens):
-            grid = padded(tokens, rows, run.tokenizer.pad_token_id)
-            scores = model(
-                input_ids=_tensor(model, grid.ids),
-                attention_mask=_tensor(model, grid.mask),
-                decoder_input_ids=begin.expand(len(rows), -1),
-            ).logits[:, -1, following]
-            best[rows] = scores.argmax(-1).cpu().numpy()
+        memory.in_groups(run, tokens.lengths, _batches(run, tokens), compute)
     return [int(index) for index in best]
 
 

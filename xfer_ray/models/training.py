@@ -23,7 +23,7 @@ from transformers.optimization import Adafactor
 from xfer_ray.contract import Context
 from xfer_ray.core import Task
 from xfer_ray.errors import XferRayError, demand
-from xfer_ray.models import resume
+from xfer_ray.models import memory, resume
 from xfer_ray.models.batches import Grid, Rows, micro_batches, padded, plan, total_steps
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
@@ -75,10 +75,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a run went: its steps, the one whose weights the model has now, and the curve of those that were scored."""
+    """How a run went: its steps, the one whose weights the model has now, its micro-batch, and the curve of the steps scored."""
 
     steps: int
     step: int
+    micro_batch: int
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -123,13 +124,19 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
         optimizer = optimizer_of(model, recipe)
         resume.state(optimizer, found)
         model.train()
-        losses, rows = _Losses(recipe, steps), 0
+        losses, rows, size = _Losses(recipe, steps), 0, run.micro_batch
+        memory.observe(run.context, afresh=True)
         for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
             if step <= found.step:
                 continue
             rows += len(batch)
-            loss = gradient(model, seen, batch, recipe, run.micro_batch)
-            losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
+            run.context.observe("training_examples", len(batch))
+            run.context.observe("training_tokens", int(seen.tokens.lengths[batch].sum()))
+            loss, size = fitting_gradient(model, seen, batch, recipe, size)
+            with memory.Room() as room:
+                losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
+            if room.said:
+                raise room.error("the state of the optimizer", "optimizer='adafactor' needs less")
             candidate = every is not None and (step % every == 0 or step == steps)
             if keeper and (candidate or keeper.due()):
                 losses.check(step)
@@ -139,12 +146,14 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
                         model.train()
                     keeper.save(step, resume.writer(model, optimizer, curve))
                 keeper.prune({step, best_step(curve) if curve else step})
+            if step % CHECK_EVERY == 0 or step == steps:
+                memory.observe(run.context)
             run.context.report(step, steps)
     log.info("%d steps on %d rows, %.1f rows a step", steps, len(lessons.tokens), rows / max(1, steps - found.step))
     best = best_step(curve) if curve else steps
     if best != steps and keeper:
         resume.load(model, keeper.fetch(best))
-    return Trained(steps, best, tuple(curve))
+    return Trained(steps, best, size, tuple(curve))
 
 
 def best_step(curve: Sequence[tuple[int, float]]) -> int:
@@ -165,6 +174,19 @@ def gradient(model: PreTrainedModel, lessons: Lessons, batch: Rows, recipe: Reci
     return total
 
 
+def fitting_gradient(model: PreTrainedModel, lessons: Lessons, batch: Rows, recipe: Recipe, size: int) -> tuple[Tensor, int]:
+    """`gradient` with micro-batches halved until one fits the memory: the same batch and step; returns the loss and what fitted."""
+    while True:
+        with memory.Room() as room:
+            return gradient(model, lessons, batch, recipe, size), size
+        if size == 1:
+            longest = int(lessons.tokens.lengths[batch].max())
+            raise room.error(f"one row of {longest} tokens and its gradient", f"a smaller max_length (now {recipe.max_length}) helps too")
+        model.zero_grad()
+        size = math.ceil(size / 2)
+        log.warning("out of memory (%s); going on with micro-batches of %d, the batch stays as it is", room.said, size)
+
+
 def budget(model: PreTrainedModel) -> int:
     """How many padded tokens go through the model at once when it answers."""
     return CPU_BUDGET if model.device.type == "cpu" else GPU_BUDGET
@@ -182,12 +204,6 @@ def autocast(model: PreTrainedModel, recipe: Recipe) -> torch.autocast:
     """bf16 over fp32 weights where the recipe says so and there is a GPU."""
     kind = model.device.type
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=recipe.precision == "bf16" and kind == "cuda")
-
-
-def give_back() -> None:
-    """Return what PyTorch holds of the GPU's memory beyond the model itself, for the other trials on it."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def device_name(model: PreTrainedModel) -> str:

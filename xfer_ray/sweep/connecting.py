@@ -11,14 +11,17 @@ from types import ModuleType
 
 import ray
 
+from xfer_ray import access
 from xfer_ray.errors import SetupError
 from xfer_ray.trial import Placement
 
-FORWARDED = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")  # paths and switches, never a token
+# Paths and switches, never a token or a key: what a runtime environment holds, everybody on the cluster can read.
+FORWARDED: tuple[str, ...] = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+FORWARDED += ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP")
 
 
 def connect(placement: Placement, module: ModuleType | None = None) -> None:
-    """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS."""
+    """Start Ray on this machine, or join the cluster at `--address` or RAY_ADDRESS; one that is open to others is refused."""
     if module is not None:
         ray.cloudpickle.register_pickle_by_value(module)  # what a sweep file declares of its own travels with its trials
     address = placement.address or os.environ.get("RAY_ADDRESS") or "local"
@@ -27,6 +30,7 @@ def connect(placement: Placement, module: ModuleType | None = None) -> None:
     try:
         ray.init(
             address=address,
+            include_dashboard=None if address != "local" else False,  # of a Ray that ends with the sweep nobody knows the address
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": worker_environment(placement, module)},
@@ -34,6 +38,8 @@ def connect(placement: Placement, module: ModuleType | None = None) -> None:
     except Exception as error:
         raise SetupError(f"Ray at {address} cannot be used: {str(error).strip().splitlines()[0]}") from error
     signal.signal(signal.SIGTERM, ours)  # Ray takes it for a crash
+    if address != "local":
+        _demand_protected(address)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say, Reporter says
 
 
@@ -48,6 +54,16 @@ def _knock(address: str) -> None:
         raise SetupError(
             f"Ray at {address} does not answer: {error}; give the address that `ray start` printed, or none for this machine"
         ) from error
+
+
+def _demand_protected(address: str) -> None:
+    """Leave a cluster of several machines whose Ray asks for no token: whoever reaches it can run programs on it."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    here = all(node["NodeManagerHostname"] == socket.gethostname() and access.is_ours(node["NodeManagerAddress"]) for node in nodes)
+    if here or os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        return
+    disconnect()
+    raise SetupError(f"Ray at {address} asks for no token, so whoever reaches it can run programs on it: {access.SWITCH_ON}")
 
 
 def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import gc
 import logging
+import signal
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,34 +19,56 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from xfer_ray import records
+from xfer_ray import notice, records
 from xfer_ray.core import Trial
-from xfer_ray.errors import DeclarationError, StorageError
+from xfer_ray.errors import StorageError
 from xfer_ray.progress import Progress
-from xfer_ray.trial import Desk, Placement, attempt
+from xfer_ray.sweep import bell, capacity, gauges
+from xfer_ray.trial import Desk, Outcome, Placement, attempt
 
 TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
+GRACE_SECONDS = 30.0  # what a stopping sweep gives its running trials to save themselves
 
 
 @dataclass
 class Endings:
-    """What went wrong: failed trials with their reasons, and what the storage said if it failed."""
+    """What went wrong: failed trials with their reasons, what the storage said if it failed, the signal to stop."""
 
     failed: dict[str, str] = field(default_factory=dict)
     storage: str = ""
+    signal: int = 0
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
     """A warm worker: one trial a step, then the next one, with everything it imported and loaded still there."""
 
-    def setup(self, config: dict[str, Any], *, trials: Sequence[Trial], desk: Desk) -> None:
-        """Receive the list of trials once; each configuration is an index into it."""
-        self._trials, self._desk = trials, desk
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What a trial takes of its node."""
+        return tune.PlacementGroupFactory([config["share"]])
+
+    def setup(self, config: dict[str, Any], *, trials: Sequence[Trial], desk: Desk, stop: Any) -> None:
+        """Receive the list of trials once; each configuration is an index into it. `stop` is a bell."""
+        self._stopping = bell.Listener(stop)
+        self._trials, self._desk = trials, dataclasses.replace(desk, leave=lambda: notice.given() or self._stopping())
         self._index: int = config["index"]
 
     def step(self) -> dict[str, Any]:
-        """Run the whole trial."""
-        return {**asdict(attempt(self._trials[self._index], self._desk)), "done": True}
+        """Run the whole trial; it ends early when the sweep stops, or with SIGTERM, and then this process ends too."""
+        trial = self._trials[self._index]
+        outcome = Outcome(trial.id, "interrupted")
+        with notice.heeded(), gauges.watched(trial, self._desk.results.sweep) as observe:
+            try:
+                if not self._stopping():
+                    outcome = attempt(trial, dataclasses.replace(self._desk, observe=observe))
+            except notice.Interrupted:
+                if not self._stopping():
+                    raise  # Tune starts it again elsewhere
+        return {**asdict(outcome), "done": True}
+
+    def __repr__(self) -> str:
+        """What Ray's dashboard calls this worker: it asks once, so the trial is the first of those that it runs."""
+        return f"{self._desk.results.sweep}: {self._trials[self._index].id} and on"
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial without a new process."""
@@ -49,18 +77,22 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
 
 
 class TrialList(Searcher):  # type: ignore[misc]
-    """Hands out the indices of a list in order; `grid_search` over a long list is quadratic."""
+    """Hands out the indices of a list in order, with the share of a node; `grid_search` over a long list is quadratic."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, shares: Sequence[dict[str, float]], endings: Endings) -> None:
         super().__init__()
-        self._count, self._next = count, 0
+        self._shares, self._next, self._endings = shares, 0, endings
+
+    def __len__(self) -> int:
+        """How many trials there are."""
+        return len(self._shares)
 
     def suggest(self, trial_id: str) -> Any:
-        """The next index, or that the list has ended."""
-        if self._next == self._count:
+        """The next index, or that the list has ended, as it does where the sweep stops."""
+        if self._next == len(self._shares) or self._endings.signal:
             return Searcher.FINISHED
         self._next += 1
-        return {"index": self._next - 1}
+        return {"index": self._next - 1, "share": self._shares[self._next - 1]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing to learn: the list is fixed."""
@@ -73,10 +105,17 @@ class TrialList(Searcher):  # type: ignore[misc]
 
 
 class Stop(tune.Stopper):  # type: ignore[misc]
-    """Ends the sweep early: at once when the storage fails, at the first failed trial if `fail_fast`."""
+    """Ends the sweep early: at once when the storage fails, at the first failed trial if `fail_fast`; softly after a signal.
 
-    def __init__(self, endings: Endings, fail_fast: bool) -> None:
-        self._endings, self._fail_fast = endings, fail_fast
+    Then it rings the bell, so that running trials save themselves and leave, and waits for them no longer than the grace.
+    """
+
+    def __init__(self, endings: Endings, fail_fast: bool, stop: Any) -> None:
+        self._endings, self._fail_fast, self._bell, self._until = endings, fail_fast, stop, 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves its stopper with its state, which nobody reads."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """A trial ends by itself."""
@@ -84,7 +123,11 @@ class Stop(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether to go no further."""
-        return bool(self._endings.storage or (self._fail_fast and self._endings.failed))
+        if self._endings.signal and not self._until:
+            self._until = time.monotonic() + GRACE_SECONDS
+            self._bell.ring.remote()
+        late = bool(self._until) and time.monotonic() > self._until
+        return bool(late or self._endings.storage or (self._fail_fast and self._endings.failed))
 
 
 class Reporter(tune.Callback):  # type: ignore[misc]
@@ -92,6 +135,7 @@ class Reporter(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, endings: Endings) -> None:
         self._trials, self._desk, self._progress, self._endings = trials, desk, progress, endings
+        self._counted: dict[str, int] = {}  # attempts that were known when a worker died
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks with its state; the display has no place there."""
@@ -106,8 +150,8 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         _guarded(lambda: self._finished(result["trial"], result["state"], result["reason"]))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker died or raised, and Tune will try again."""
-        _guarded(lambda: self._progress.retried(self._id(trial), self._reason(trial)))
+        """A worker died, raised or left, and Tune will try again."""
+        _guarded(lambda: self._recover(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """All attempts failed."""
@@ -116,6 +160,14 @@ class Reporter(tune.Callback):  # type: ignore[misc]
     def _id(self, trial: Any) -> str:
         index: int = trial.config["index"]
         return self._trials[index].id
+
+    def _recover(self, trial: Any) -> None:
+        error = _error_of(trial)
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, notice.Interrupted):
+            trial.max_failures += 1  # a notice to leave is nobody's failure
+            self._progress.retried(self._id(trial), str(error.cause), interrupted=True)
+        else:
+            self._progress.retried(self._id(trial), self._reason(trial))
 
     def _finished(self, trial: str, state: str, reason: str) -> None:
         if state == "failed":
@@ -126,13 +178,17 @@ class Reporter(tune.Callback):  # type: ignore[misc]
 
     def _reason(self, trial: Any) -> str:
         """What the attempt itself recorded, else what Ray knows of a worker that died, which is recorded here."""
-        error = _error_of(trial)
+        error, name = _error_of(trial), self._id(trial)
+        recorded = records.read_failure(self._desk.results, name)
         if isinstance(error, ray.exceptions.RayTaskError):
-            recorded = records.read_failure(self._desk.results, self._id(trial))
             return recorded.error if recorded else str(error)
+        if recorded and recorded.attempts > self._counted.get(name, 0) and recorded.error.startswith("stalled"):
+            self._counted[name] = recorded.attempts
+            return recorded.error
         reason = "the worker died: " + (str(error) if error else "no reason known").strip().splitlines()[0]
-        records.put_failure(self._desk.results, self._id(trial), reason, str(error), "")
-        records.clear_running(self._desk.results, self._id(trial))
+        records.put_failure(self._desk.results, name, reason, str(error), "")
+        self._counted[name] = (recorded.attempts if recorded else 0) + 1
+        records.clear_running(self._desk.results, name)
         return reason
 
 
@@ -155,44 +211,55 @@ def _guarded(action: Callable[[], None]) -> None:
 
 
 def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
-    """Run the trials; returns those that failed, with the reason."""
-    endings = Endings()
-    if placement.gpus_per_trial is None and any(t.model.gpus for t in trials) and not ray.cluster_resources().get("GPU"):
-        progress.say("no GPU here: trials run on CPUs")
-    shares = {trial.model.name: resources(trial, placement) for trial in trials}
-    stop = Stop(endings, placement.fail_fast)
-    for first in range(0, len(trials), TRIALS_PER_TUNER):
-        some = trials[first : first + TRIALS_PER_TUNER]
-        _fit(some, [shares[t.model.name] for t in some], desk, placement, (Reporter(some, desk, progress, endings), stop))
-        if stop.stop_all():
-            break
+    """Run the trials; returns those that failed, with the reason. A first signal stops softly, a second one at once."""
+    endings, stop = Endings(), bell.hang()
+    held = capacity.capacity()
+    _say_where(trials, placement, held, progress)
+    shares = {trial.model.name: capacity.share(trial, placement, held) for trial in trials}
+    most = placement.max_concurrent or capacity.slots(shares.values(), held)
+    stopper = Stop(endings, placement.fail_fast, stop)
+    progress.listen(gauges.Board(desk.results.sweep, trials, done=progress.done))
+    with _soft(endings, progress), contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a worker died
+        for first in range(0, len(trials), TRIALS_PER_TUNER):
+            some = trials[first : first + TRIALS_PER_TUNER]
+            runner = tune.with_parameters(TrialRunner, trials=tuple(some), desk=desk, stop=stop)
+            runner.__name__ = runner.__qualname__ = TrialRunner.__name__  # what `ps` and the dashboard show
+            reporter = Reporter(some, desk, progress, endings)
+            _fit(runner, TrialList([shares[t.model.name] for t in some], endings), placement, most, (reporter, stopper))
+            gc.collect()  # a thousand trials of Tune hold each other; otherwise the next thousand comes on top of them
+            if stopper.stop_all() or endings.signal:
+                break
     if endings.storage:
         raise StorageError(endings.storage)
     return endings.failed
 
 
-def _fit(
-    trials: Sequence[Trial], shares: Sequence[dict[str, float]], desk: Desk, placement: Placement, watching: tuple[Reporter, Stop]
-) -> None:
-    bundles = [tune.PlacementGroupFactory([share]) for share in shares]
-    runner = tune.with_resources(
-        tune.with_parameters(TrialRunner, trials=tuple(trials), desk=desk), lambda config: bundles[config["index"]]
-    )
-    reporter, stop = watching
+def _say_where(trials: Sequence[Trial], placement: Placement, held: capacity.Capacity, progress: Progress) -> None:
+    """Say what a user may not expect of where the trials will run."""
+    if placement.gpus_per_trial is not None or not any(t.model.gpus for t in trials):
+        return
+    if not held.largest["GPU"]:
+        progress.say("no GPU here: trials run on CPUs")
+    elif held.startable and not ray.cluster_resources().get("GPU"):
+        progress.say("no GPU yet: the first trials wait for the autoscaler to start a node, which takes minutes")
+
+
+def _fit(runner: Any, order: TrialList, placement: Placement, most: int, watching: tuple[Reporter, Stop]) -> None:
+    reporter, stopper = watching
     with tempfile.TemporaryDirectory(prefix="xfer-ray-tune-") as scratch:
         tune.Tuner(
             runner,
             tune_config=tune.TuneConfig(
-                search_alg=TrialList(len(trials)),
-                num_samples=len(trials),
-                max_concurrent_trials=placement.max_concurrent or _slots(shares),
+                search_alg=order,
+                num_samples=len(order),
+                max_concurrent_trials=most,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=scratch,
                 callbacks=[reporter],
-                stop=stop,
+                stop=stopper,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=placement.max_failures),
                 verbose=0,
@@ -200,20 +267,25 @@ def _fit(
         ).fit()
 
 
-def _slots(shares: Sequence[dict[str, float]]) -> int:
-    """How many trials the live cluster can hold at once."""
-    total = ray.cluster_resources()
-    return max(1, int(max(min(total.get(kind, 0.0) / share for kind, share in each.items()) for each in shares)))
+@contextlib.contextmanager
+def _soft(endings: Endings, progress: Progress) -> Iterator[None]:
+    """Within the block the first Ctrl-C or SIGTERM only notes itself; after it, and for a second one, it does what it did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
+    def restore() -> None:
+        for number, action in before.items():
+            signal.signal(number, action)
 
-def resources(trial: Trial, placement: Placement) -> dict[str, float]:
-    """CPUs and the fraction of a GPU for one trial; a trial that no live node can hold is refused here, not left waiting."""
-    most = {kind: max((node["Resources"].get(kind, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0) for kind in ("CPU", "GPU")}
-    asked = placement.gpus_per_trial
-    gpus = asked if asked is not None else (trial.model.gpus if most["GPU"] else 0.0)
-    for kind, wanted, option in (("CPU", placement.cpus_per_trial, "--cpus-per-trial"), ("GPU", gpus, "--gpus-per-trial")):
-        if wanted > most[kind]:
-            raise DeclarationError(
-                f"{option} {wanted:g} is more than any node has: the largest has {most[kind]:g} {kind}s; give at most that"
-            )
-    return {"CPU": placement.cpus_per_trial} | ({"GPU": gpus} if gpus else {})
+    def note(number: int, frame: Any) -> None:
+        endings.signal = number
+        restore()
+        progress.say(f"stopping: running trials save themselves, for at most {GRACE_SECONDS:.0f} s; once more stops at once")
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        restore()
+    if endings.signal:
+        signal.raise_signal(endings.signal)

@@ -1,7 +1,7 @@
-"""Bytes in and out: a folder today, with the calls that an object store has too.
+"""A folder on a file system.
 
-A file appears whole or not at all: it is written under `.staging`, flushed to the disk, and then linked (`create`, which
-fails where the name is taken) or renamed (`replace`). A process that is killed leaves at most a file in `.staging`.
+A file is written under `.staging`, flushed to the disk, and then linked (`create`, which fails where the name is taken) or
+renamed (`replace`). A process that is killed leaves at most a file in `.staging`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,43 +19,50 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from xfer_ray.errors import SetupError, StorageError, demand
+from xfer_ray.errors import StorageError
 
 _STAGING = ".staging"
 
 
 @dataclass(frozen=True)
-class Storage:
-    """A place for files, named by paths with forward slashes relative to `url`."""
+class Folder:
+    """A place for files on a disk; a `Place`."""
 
     url: str
+    needs: str = "give a folder on a file system that has hard links"
 
     def create(self, path: str, data: bytes) -> bool:
-        """Put a file where none is; False, and nothing changed, where one is already."""
-        with self._staged(path, data, durable=True) as staged:
+        """By a hard link."""
+        with self._staged(path, f"{len(data)} bytes", lambda file: file.write_bytes(data), durable=True) as staged:
             try:
                 obstore.copy(_store(self.url), staged, path, overwrite=False)
             except AlreadyExistsError:
-                return False
+                return self.read(path) == data
             _flush(Path(self.url, path).parent)
             return True
 
-    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
-        """Put a file whether or not one is there; `durable=False` does not wait for the disk."""
-        with self._staged(path, data, durable=durable) as staged:
-            obstore.rename(_store(self.url), staged, path)
-            if durable:
-                _flush(Path(self.url, path).parent)
+    def replace(self, path: str, data: bytes, *, durable: bool) -> None:
+        """By a rename."""
+        self._replace(path, f"{len(data)} bytes", lambda file: file.write_bytes(data), durable=durable)
+
+    def put_file(self, path: str, file: Path) -> None:
+        """By a copy and a rename."""
+        self._replace(path, f"{file.stat().st_size} bytes", lambda staged: shutil.copyfile(file, staged), durable=True)
+
+    def get_file(self, path: str, file: Path) -> None:
+        """By a copy."""
+        with self._explained("copy", path):
+            shutil.copyfile(Path(self.url, path), file)
 
     def read(self, path: str) -> bytes:
-        """The whole content of a file; FileNotFoundError where there is none."""
+        """All at once."""
         with self._explained("read", path):
             if not self._is_there():
                 raise FileNotFoundError(f"{self.url}/{path}")
             return obstore.get(_store(self.url), path).bytes().to_bytes()
 
     def exists(self, path: str) -> bool:
-        """Whether a file of this name is there."""
+        """False also where the folder itself is not there, which looking must not make."""
         with self._explained("look for", path):
             try:
                 return self._is_there() and bool(obstore.head(_store(self.url), path))
@@ -62,7 +70,7 @@ class Storage:
                 return False
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of all files under a folder, by their names relative to it."""
+        """By a walk."""
         with self._explained("list", folder):
             if not self._is_there():
                 return {}
@@ -70,43 +78,38 @@ class Storage:
             return {file["path"].removeprefix(f"{folder}/"): file["size"] for file in files}
 
     def folders(self) -> list[str]:
-        """The folders at the top of the storage, sorted, hidden ones left out."""
+        """By one look."""
         with self._explained("list", ""):
-            found = obstore.list_with_delimiter(_store(self.url))["common_prefixes"] if self._is_there() else []
-            return sorted(name for name in found if not name.startswith("."))
+            return list(obstore.list_with_delimiter(_store(self.url))["common_prefixes"]) if self._is_there() else []
 
     def delete(self, path: str) -> None:
-        """Remove a file, if it is there."""
+        """Nothing where the folder itself is not there."""
         with self._explained("delete", path), contextlib.suppress(FileNotFoundError):
-            obstore.delete(_store(self.url), path)
+            if self._is_there():
+                obstore.delete(_store(self.url), path)
 
     def move(self, path: str, to: str) -> None:
-        """Give a file another path."""
+        """By a rename."""
         with self._explained("move", path):
             obstore.rename(_store(self.url), path, to)
-
-    def preflight(self) -> None:
-        """Prove, before anything expensive starts, that files can be created once, read and removed here."""
-        probe = f"{_STAGING}/probe-{uuid.uuid4().hex}"
-        try:
-            sound = self.create(probe, b"probe") and not self.create(probe, b"again") and self.read(probe) == b"probe"
-        finally:
-            if self._is_there():
-                self.delete(probe)
-        if not sound:
-            raise StorageError(f"storage {self.url} let a file be created twice; give a folder on a file system that has hard links")
 
     def _is_there(self) -> bool:
         return Path(self.url).is_dir()
 
+    def _replace(self, path: str, what: str, write: Callable[[Path], object], *, durable: bool) -> None:
+        with self._staged(path, what, write, durable=durable) as staged:
+            obstore.rename(_store(self.url), staged, path)
+            if durable:
+                _flush(Path(self.url, path).parent)
+
     @contextlib.contextmanager
-    def _staged(self, path: str, data: bytes, *, durable: bool) -> Iterator[str]:
-        """Write the bytes under a name of their own; what is left of it afterwards is removed."""
+    def _staged(self, path: str, what: str, write: Callable[[Path], object], *, durable: bool) -> Iterator[str]:
+        """Write a file under a name of its own; what is left of it afterwards is removed."""
         staged = f"{_STAGING}/{uuid.uuid4().hex}"
-        with self._explained(f"write {len(data)} bytes to", path):
+        with self._explained(f"write {what} to", path):
             Path(self.url, _STAGING).mkdir(parents=True, exist_ok=True)
             try:
-                obstore.put(_store(self.url), staged, data)
+                write(Path(self.url, staged))
                 if durable:
                     _flush(Path(self.url, staged))
                 yield staged
@@ -124,16 +127,6 @@ class Storage:
         except (BaseError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error).split("\n")[0].rpartition(": ")[2]
             raise StorageError(f"cannot {verb} {self.url}/{path}: {reason}; mend that, or choose another folder") from error
-
-
-def open_storage(url: str) -> Storage:
-    """The storage at a local folder, which need not exist yet."""
-    demand(bool(url.strip()), "storage '' is not a folder; give one, such as 'results'")
-    scheme, mark, _ = url.partition("://")
-    if mark and scheme in ("s3", "gs", "az"):
-        raise SetupError(f"storage {url!r}: object stores are not supported by this version; give a local folder")
-    demand(not mark, f"storage {url!r} has the unknown scheme {scheme!r}; give a local folder")
-    return Storage(str(Path(url).expanduser().absolute()))
 
 
 @functools.cache

@@ -1,0 +1,82 @@
+"""Ending a trial from outside: a notice to leave, which it heeds at its next step, and a watch over one that has stalled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+STALLED = 75  # how a process ends whose trial has stalled: EX_TEMPFAIL, try again
+_given = threading.Event()
+
+
+class Interrupted(Exception):
+    """A trial was asked to leave and left; what it had learned is in its last checkpoint."""
+
+
+class Leaving:
+    """Whether a trial is to leave: asked at the end of each step, so that the next one saves a checkpoint and is the last."""
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self._asked, self.told = asked, False
+
+    def heed(self, step: int, steps: int) -> None:
+        """Called after each step; raises Interrupted after the first one that began with the notice known."""
+        if step == steps:
+            return
+        if self.told:
+            raise Interrupted(f"asked to leave at step {step} of {steps}, and goes on from its last checkpoint")
+        self.told = self._asked()
+
+
+def given() -> bool:
+    """Whether this process got SIGTERM while it heeded it."""
+    return _given.is_set()
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Within the block SIGTERM, which announces the end of a spot machine or of an allocation, is a notice and not the end."""
+    _given.clear()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: _given.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def watch(seconds: float, stalled: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Gives a function for signs of life. Without one for so long, `stalled` gets the stacks and this process ends; 0: never."""
+    last, over = time.monotonic(), threading.Event()
+
+    def alive() -> None:
+        nonlocal last
+        last = time.monotonic()
+
+    def look() -> None:
+        while not over.wait(min(10.0, seconds / 10)):
+            if time.monotonic() - last > seconds:
+                try:
+                    stalled(_stacks())
+                finally:
+                    os._exit(STALLED)
+
+    if seconds > 0:
+        threading.Thread(target=look, name="stall watch", daemon=True).start()
+    try:
+        yield alive
+    finally:
+        over.set()
+
+
+def _stacks() -> str:
+    """What each thread of this process is doing."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = [(names.get(ident, str(ident)), frame) for ident, frame in sys._current_frames().items()]
+    return "\n".join(f"thread {name}:\n{''.join(traceback.format_stack(frame))}" for name, frame in frames if name != "stall watch")
