@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 ACCESS_KEY = "AKIAQ5TESTONLYEXMPL7"
@@ -25,7 +26,7 @@ CODES = {301: "PermanentRedirect", 403: "AccessDenied", 409: "ConditionalRequest
 class Fault:
     """What happens to the next `times` requests of a method whose address holds a text.
 
-    `drop` carries the request out and loses the answer, `cut` loses the request, `unconditional` forgets the condition,
+    `drop` carries the request out and loses the answer, `stall` does so after twelve seconds, `cut` loses the request, `unconditional` forgets the condition,
     `swap` has another writer put `data` there first; a number is the status that is answered.
     """
 
@@ -47,7 +48,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         proxy = self.server.proxy
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client gave up in the middle
+            self.close_connection = True
+            return
         address, headers = translated(self.path, {name.lower(): value for name, value in self.headers.items()})
         fault = proxy.fault(self.command, self.path)
         kind = fault.kind if fault is not None else ""
@@ -59,7 +64,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "swap":
             forward(proxy.port, "PUT", address, {"host": headers["host"]}, fault.data)
         answer = (0, [], b"") if kind == "cut" else forward(proxy.port, self.command, address, headers, body)
-        if kind in ("drop", "cut"):
+        if kind == "stall":
+            time.sleep(12)
+        if kind in ("drop", "cut", "stall"):
             self.close_connection = True
             self.connection.close()
         else:

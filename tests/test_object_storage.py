@@ -48,11 +48,11 @@ def store(served, tmp_path):
 
 
 @pytest.mark.fault("F32", injected="a server of S3 on this machine stores, and drops its answer")
-@pytest.mark.parametrize("kind", ["drop", "cut"])
-def test_a_create_whose_answer_is_lost_is_this_writers_own(served, store, kind):
-    lost = served.add("PUT", "/toy/x", kind, times=3)
+@pytest.mark.parametrize(("kind", "times"), [("drop", 3), ("cut", 3), ("stall", 1)])
+def test_a_create_whose_answer_is_lost_is_this_writers_own(served, store, kind, times):
+    lost = served.add("PUT", "/toy/x", kind, times=times)
     assert store.create("toy/x", b"mine") is True
-    assert lost.happened == 3
+    assert lost.happened == times
     assert (store.read("toy/x"), store.create("toy/x", b"other")) == (b"mine", False)
 
 

@@ -117,7 +117,8 @@ def summary(folder: CorpusFolder, split: str, card: Mapping[str, Any]) -> list[s
     kept, all_ = card["counts"][split], card["origin_counts"][split]
     lost, faults = (counted(card[name][split]) for name in ("not_kept", "faults"))
     place = Path(folder.url)
-    shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+    near = "://" not in folder.url and place.is_relative_to(Path.cwd())
+    shown = str(place.relative_to(Path.cwd())) if near else folder.url
     return [
         f"{shown}: {split}, {kept} of {all_} kept" + (f" ({lost})" if lost else ""),
         *([f"  suspicious: {faults}; list them with: xfer-ray audit translation {shown} --split {split} --worst 10"] if faults else []),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from xfer_ray import redact
 from xfer_ray.errors import DataError
 from xfer_ray.results import Results, put_json, read_json, stems
 
@@ -37,7 +38,7 @@ class Heartbeat:
 def put_failure(results: Results, trial: str, error: str, traceback: str, host: str) -> None:
     """Record a failed attempt, counting those before."""
     before = read_failure(results, trial)
-    failure = Failure(error, traceback, before.attempts + 1 if before else 1, host)
+    failure = Failure(redact.redacted(error), redact.redacted(traceback), before.attempts + 1 if before else 1, host)
     put_json(results, results.record("failures", trial), dataclasses.asdict(failure))
 
 
@@ -80,7 +81,7 @@ def put_log(results: Results, trial: str, text: str) -> None:
     """Add an attempt's log to those before; of a long one the beginning and the end are kept."""
     path = results.log(trial)
     before = results.storage.read(path) if results.storage.exists(path) else b""
-    data = before + text.encode(errors="backslashreplace")
+    data = before + redact.redacted(text).encode(errors="backslashreplace")
     if len(data) > LOG_LIMIT:
         half = LOG_LIMIT // 2
         data = data[:half] + f"\n[{len(data) - LOG_LIMIT} bytes were cut here]\n".encode() + data[-half:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +53,12 @@ def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, place
     missing = [t for t in missing if t.id not in adopted]
     blocked = {trial: reason for trial, reason in blocked.items() if trial not in done}
     count = len([t for t in chosen if t.id in done]) + len(adopted)
-    with Progress(found, total=len(chosen), done=count, to_run={t.id: t.model.name for t in missing}) as progress:
+    to_run = {t.id: t.model.name for t in missing}
+    with Progress(found, total=len(chosen), done=count, to_run=to_run) as progress, contextlib.ExitStack() as stack:
+        if placement.wandb:
+            from xfer_ray.sweep import wandb
+
+            progress.listen(stack.enter_context(wandb.following(placement.wandb, found, missing, desk.scratch)))
         if adopted:
             progress.say(f"adopted {len(adopted)} trials that another sweep of this storage has committed")
         failed = _execute(missing, desk, placement, module, progress) if missing else {}

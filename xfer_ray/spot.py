@@ -28,7 +28,8 @@ from pathlib import Path
 METADATA = "http://169.254.169.254"  # where AWS and Google answer a machine about itself; XFER_RAY_METADATA names another
 EVERY = 5.0  # seconds between looks, as AWS advises
 AWS_WARNING, GOOGLE_WARNING = 120.0, 30.0  # seconds from the notice to the end, as both announce
-TRIAL = b"ray::TrialRunner.train"  # how Ray names a process that is in the midst of a trial
+# What a process in the midst of a trial is called: by Ray, and a moment later by the trial (sweep/gauges.py).
+TRIAL = (b"ray::TrialRunner.train", b"ray::TrialRunner ")
 DRAIN_SECONDS = 20.0  # how long Ray may take to hear of it
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, data, notice, pretrained, records, results, scoring
+from xfer_ray import commit, data, notice, pretrained, records, redact, results, scoring
 from xfer_ray.contract import Context, FineTune, FineTuned, Observe
 from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
 from xfer_ray.errors import DataError, StorageError, UnfitError, XferRayError
@@ -77,6 +77,7 @@ class Placement:
     max_failures: int = 2
     fail_fast: bool = False
     in_process: bool = False
+    wandb: str | None = None  # a project of Weights & Biases that hears of each trial that ends
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ def checkpoint_name(model: Model, desk: Desk) -> tuple[str, str]:
 
 
 class _Echo(io.StringIO):
-    """Keeps what is written, and writes it to the worker's own output too, where Ray's dashboard shows it while the trial runs."""
+    """Keeps what is written, and writes it to the worker's own stderr too, which Ray's dashboard shows first, while the trial runs."""
 
     def __init__(self, output: typing.TextIO) -> None:
         super().__init__()
@@ -294,7 +295,7 @@ class _Echo(io.StringIO):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(Exception):  # a worker's full disk is not the trial's failure
-            self._output.write(text)
+            self._output.write(redact.redacted(text))
             self._output.flush()
         return super().write(text)
 
@@ -302,7 +303,7 @@ class _Echo(io.StringIO):
 @contextlib.contextmanager
 def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[io.StringIO]:
     """Keep what this attempt logs, and prints if `capture`, in `logs/<trial>.log`, errors included."""
-    text = _Echo(sys.stdout) if capture else io.StringIO()
+    text = _Echo(sys.stderr) if capture else io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)

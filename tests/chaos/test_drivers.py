@@ -128,7 +128,7 @@ def test_a_sweep_killed_at_random_moments_converges(tmp_path, undisturbed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.fault("F11", injected="SIGKILL at 20 random moments, of the command or of a worker on Ray")
 def test_a_sweep_on_ray_killed_twenty_times_converges(tmp_path, undisturbed):
     ballistic(stepwise(tmp_path / "sweep", seconds=40), undisturbed, random.Random(20), 20, ())

@@ -128,8 +128,8 @@ def all_back(diary: Diary, token: str, dead: Host) -> Host:
     """Wait until the host that was cut off is in the cluster again, switch the dead one on, wait for it too; gives the new one."""
     cluster.wait_for_nodes(token, 2)
     diary.note("Ray sees two nodes: the host that was cut off is in the cluster again, by itself")
-    new = hosts.make_host(dead.name, dead.address)
     begun = diary.note(f"host {dead.name} SWITCHED ON again, bare")
+    new = hosts.make_host(dead.name, dead.address)
     cluster.wait_for_nodes(token, 3)
     diary.note(f"Ray sees three nodes, {time.monotonic() - begun:.0f} s after")
     return new

@@ -90,7 +90,7 @@ def import_(
 
     known = {task.name: task for task in TASKS}
     taken = importing.import_scores(file, open_storage(storage), name=name or file.stem, percent=percent, known=known.get)
-    print(f"imported {file}; show it with: xfer-ray tables {Path(storage) / taken.sweep}")
+    print(f"imported {file}; show it with: xfer-ray tables {storage.rstrip('/')}/{taken.sweep}")
 
 
 def rescore(

@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,6 +77,9 @@ def run(
         float, typer.Option(min=0, help="A trial without a step for so long is ended and tried again; 0: never.")
     ] = 60.0,
     in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
+    wandb: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Also pass each trial that ends on to a project of Weights & Biases.")
+    ] = None,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
     from xfer_ray import plan as planning
@@ -93,7 +95,7 @@ def run(
     resolved = revisions.resolve(found, [trial for trial in chosen if trial.id not in blocked])
     results.write_plan(found, results.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes, 60 * stall_minutes, scoring.versions())
-    placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process)
+    placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process, wandb)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
     again = os.environ.get("XFER_RAY_AGAIN") or shlex.join(["xfer-ray", *sys.argv[1:]])  # a job is gone on with by `submit`
@@ -192,11 +194,15 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
 
 
 def _print_summary(summary: Summary, storage: str, name: str, again: str) -> None:
+    where = f"{storage.rstrip('/')}/{name}"
     print(f"{name}: {summary.done} of {summary.total} trials done", file=sys.stderr)
     for reason in dict.fromkeys(summary.blocked.values()):
         trials = [trial for trial, why in summary.blocked.items() if why == reason]
         print(f"  blocked {', '.join(trials)}: {reason}", file=sys.stderr)
     if summary.failed:
-        print(f"  {len(summary.failed)} failed; tracebacks are in {storage}/{name}/failures; try again with: {again}", file=sys.stderr)
+        print(
+            f"  {len(summary.failed)} failed; tracebacks are in {where}/failures; try again with: {again}",
+            file=sys.stderr,
+        )
     if summary.done:
-        print(f"  next: xfer-ray tables {shlex.quote(str(Path(storage) / name))}", file=sys.stderr)
+        print(f"  next: xfer-ray tables {shlex.quote(f'{storage.rstrip('/')}/{name}')}", file=sys.stderr)

@@ -90,10 +90,10 @@ def audit_translation(
     from xfer_ray import corpora
     from xfer_ray.audit import rendering, translation
     from xfer_ray.core import Corpus
-    from xfer_ray.storage import open_storage
+    from xfer_ray.storage import checked, open_storage
 
-    path = Path(folder).resolve()
-    tables = corpora.audits(open_storage(str(path.parent)), path.name, split)
+    where, _, name = checked(folder).rpartition("/")
+    tables = corpora.audits(open_storage(where), name, split)
     origins = {corpus: str(Corpus.parse(corpus).root) for corpus in tables}
     held = sorted(set(origins.values()))
     if origin not in (None, *held):

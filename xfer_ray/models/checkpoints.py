@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from xfer_ray.identity import digest
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between attempts at a hub that is out of order
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = "pytorch_model.bin"
@@ -171,7 +173,7 @@ def _download(name: str, revision: str | None, files: Sequence[str]) -> Path:
     where = f"checkpoint {name!r}" + (f" at revision {revision}" if revision else "")
     # `from None`, and no word of the hub's own: its messages may quote headers, and a token stands in a header.
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
+        return patiently(lambda: Path(snapshot_download(name, revision=revision, allow_patterns=list(files))))
     except GatedRepoError:
         raise SetupError(f"{where} is gated: accept its licence on the hub and set HF_TOKEN to a token that may read it") from None
     except (RepositoryNotFoundError, HFValidationError):
@@ -180,5 +182,26 @@ def _download(name: str, revision: str | None, files: Sequence[str]) -> Path:
         raise SetupError(
             f"{where} is not in the local cache and the hub cannot be reached; give a folder, or set XFER_RAY_MIRROR"
         ) from None
-    except (HTTPError, OSError) as error:
-        raise SetupError(f"{where} could not be fetched from the hub: {type(error).__name__}") from None
+    except (HTTPError, OSError, TypeError, KeyError, ValueError) as error:
+        raise SetupError(f"{where} could not be fetched from the hub: {_named(error)}; try again later, or set XFER_RAY_MIRROR") from None
+
+
+def patiently(fetch: Callable[[], Path]) -> Path:
+    """Fetch, once more after each pause while the hub says that the fault is its own (HTTP 500 and above)."""
+    for pause in PAUSES:
+        try:
+            return fetch()
+        except OSError as error:
+            if _status(error) < 500:
+                raise
+            time.sleep(pause)
+    return fetch()
+
+
+def _status(error: Exception) -> int:
+    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
+
+
+def _named(error: Exception) -> str:
+    """What kind of error it is; no word of the hub's own."""
+    return f"HTTP {_status(error)}" if _status(error) else type(error).__name__

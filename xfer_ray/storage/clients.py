@@ -81,7 +81,7 @@ def _retries(*, patient: bool) -> RetryConfig:
 def _client_options(scheme: str, *, patient: bool) -> ClientConfig:
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=5 if patient else 3),
-        "timeout": timedelta(seconds=120 if patient else 10),
+        "timeout": timedelta(seconds=patience(patient=True) * 2 / 3 if patient else 10),  # leaves time for another try
     }
     if endpoint(scheme).startswith("http://"):  # whoever writes http:// into the endpoint means it
         options["allow_http"] = True

@@ -63,7 +63,7 @@ class Bucket:
                         return found == data
                     if time.monotonic() > end:  # others are writing it, or it was removed in between
                         raise
-                except BaseError as error:
+                except BaseError as error:  # the client does not put again by itself what took too long
                     if not reasons.is_lost(error) or time.monotonic() > end:
                         raise
                 time.sleep(pause)

@@ -5,38 +5,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import logging
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from xfer_ray import notice, records
+from xfer_ray import notice
 from xfer_ray.core import Trial
 from xfer_ray.errors import StorageError
 from xfer_ray.progress import Progress
 from xfer_ray.sweep import bell, capacity, gauges
+from xfer_ray.sweep.reporter import Endings, Reporter
 from xfer_ray.trial import Desk, Outcome, Placement, attempt
 
 TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
 GRACE_SECONDS = 30.0  # what a stopping sweep gives its running trials to save themselves
-
-
-@dataclass
-class Endings:
-    """What went wrong: failed trials with their reasons, what the storage said if it failed, the signal to stop."""
-
-    failed: dict[str, str] = field(default_factory=dict)
-    storage: str = ""
-    signal: int = 0
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -130,83 +120,6 @@ class Stop(tune.Stopper):  # type: ignore[misc]
         return bool(late or self._endings.storage or (self._fail_fast and self._endings.failed))
 
 
-class Reporter(tune.Callback):  # type: ignore[misc]
-    """Passes Tune's events on to the display. It must not raise: Tune would mark a good trial as failed."""
-
-    def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, endings: Endings) -> None:
-        self._trials, self._desk, self._progress, self._endings = trials, desk, progress, endings
-        self._counted: dict[str, int] = {}  # attempts that were known when a worker died
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune saves its callbacks with its state; the display has no place there."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker took a trial."""
-        _guarded(lambda: self._progress.started(self._id(trial)))
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """A trial ended, or failed in a way that trying again cannot help."""
-        _guarded(lambda: self._finished(result["trial"], result["state"], result["reason"]))
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker died, raised or left, and Tune will try again."""
-        _guarded(lambda: self._recover(trial))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """All attempts failed."""
-        _guarded(lambda: self._finished(self._id(trial), "failed", self._reason(trial)))
-
-    def _id(self, trial: Any) -> str:
-        index: int = trial.config["index"]
-        return self._trials[index].id
-
-    def _recover(self, trial: Any) -> None:
-        error = _error_of(trial)
-        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, notice.Interrupted):
-            trial.max_failures += 1  # a notice to leave is nobody's failure
-            self._progress.retried(self._id(trial), str(error.cause), interrupted=True)
-        else:
-            self._progress.retried(self._id(trial), self._reason(trial))
-
-    def _finished(self, trial: str, state: str, reason: str) -> None:
-        if state == "failed":
-            self._endings.failed[trial] = reason
-        if state == "storage":
-            self._endings.storage = reason
-        self._progress.finished(trial, state, reason)
-
-    def _reason(self, trial: Any) -> str:
-        """What the attempt itself recorded, else what Ray knows of a worker that died, which is recorded here."""
-        error, name = _error_of(trial), self._id(trial)
-        recorded = records.read_failure(self._desk.results, name)
-        if isinstance(error, ray.exceptions.RayTaskError):
-            return recorded.error if recorded else str(error)
-        if recorded and recorded.attempts > self._counted.get(name, 0) and recorded.error.startswith("stalled"):
-            self._counted[name] = recorded.attempts
-            return recorded.error
-        reason = "the worker died: " + (str(error) if error else "no reason known").strip().splitlines()[0]
-        records.put_failure(self._desk.results, name, reason, str(error), "")
-        self._counted[name] = (recorded.attempts if recorded else 0) + 1
-        records.clear_running(self._desk.results, name)
-        return reason
-
-
-def _error_of(trial: Any) -> Exception | None:
-    """The exception that ended the last attempt, which Tune leaves pickled in its scratch folder."""
-    file = trial.pickled_error_file
-    if not file or not Path(file).exists():
-        return None
-    return cast(Exception, ray.cloudpickle.loads(Path(file).read_bytes()))
-
-
-def _guarded(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception:
-        logging.getLogger(__name__).exception("the display failed; the trial did not")
-
-
 # ------------------------------------------------------------------------------ running
 
 
@@ -224,7 +137,7 @@ def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Pro
             some = trials[first : first + TRIALS_PER_TUNER]
             runner = tune.with_parameters(TrialRunner, trials=tuple(some), desk=desk, stop=stop)
             runner.__name__ = runner.__qualname__ = TrialRunner.__name__  # what `ps` and the dashboard show
-            reporter = Reporter(some, desk, progress, endings)
+            reporter = Reporter(some, desk, progress, endings, min(shares.values(), key=lambda share: sorted(share.items())))
             _fit(runner, TrialList([shares[t.model.name] for t in some], endings), placement, most, (reporter, stopper))
             gc.collect()  # a thousand trials of Tune hold each other; otherwise the next thousand comes on top of them
             if stopper.stop_all() or endings.signal:

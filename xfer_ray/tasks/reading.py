@@ -64,7 +64,7 @@ def resolve(repository: str, revision: str | None = None, branch: str = "") -> s
             return str(huggingface_hub.HfApi().dataset_info(repository, revision=branch).sha)
         # the folder of a downloaded file is named after the commit, also when the hub is out of reach
         return Path(huggingface_hub.hf_hub_download(repository, "README.md", repo_type="dataset")).parent.name
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise SetupError(f"data set {repository}: {' '.join(str(error).split())}; {_STAND_IN}") from error
 
 
