@@ -205,4 +205,4 @@ def _print_summary(summary: Summary, storage: str, name: str, again: str) -> Non
             file=sys.stderr,
         )
     if summary.done:
-        print(f"  next: xfer-ray tables {shlex.quote(f'{storage.rstrip('/')}/{name}')}", file=sys.stderr)
+        print(f"  next: xfer-ray tables {shlex.quote(where)}", file=sys.stderr)
