@@ -37,7 +37,7 @@ def test_one_signal_lets_running_trials_save_themselves(tmp_path, undisturbed, n
     assert halted, "no trial was stopped in the middle"
     assert len(list((toy.results / "checkpoints").glob("*/step-*/complete.json"))) >= len(halted)
     assert results.done(results_of(toy)) or len(toy.trained()) < 6
-    again = toy.run("--in-process")
+    again = toy.command("run", "toy.py", "--in-process", TOY_SECONDS="0")
     for trial in TRIALS:
         taken = steps(toy, trial)
         assert sorted(set(taken)) == ALL
@@ -65,6 +65,7 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path, undisturbed):
     invariants(toy, undisturbed, toy.run("--in-process").returncode)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F8", injected="SIGKILL to the command in a sweep on Ray")
 def test_a_killed_driver_leaves_no_process_and_loses_no_committed_trial(tmp_path, undisturbed):
     toy = stepwise(tmp_path / "sweep", seconds=2)
@@ -76,7 +77,7 @@ def test_a_killed_driver_leaves_no_process_and_loses_no_committed_trial(tmp_path
     assert driver.returncode == -signal.SIGKILL
     assert len(kept) < 6, "it had ended"
     before = {trial: len(steps(toy, trial)) for trial in TRIALS}
-    again = toy.run("--in-process")
+    again = toy.command("run", "toy.py", "--in-process", TOY_SECONDS="0")
     finished = {f"{name.split('.')[2].split('-')[0]}.s{name.split('.s')[1][0]}" for name in kept}
     assert all(len(steps(toy, trial)) == before[trial] == 10 for trial in finished), "a committed trial was trained again"
     invariants(toy, undisturbed, again.returncode)
