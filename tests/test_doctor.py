@@ -177,7 +177,7 @@ def test_a_package_of_another_version_is_unfit(doctor, tmp_path):
     done = doctor("--json", PYTHONPATH=str(tmp_path))
     assert done.returncode == 4
     found = findings(done)["packages"]
-    assert (found.state, found.found) == ("failed", "obstore 0.1.0 (needs >=0.9)")
+    assert (found.state, found.found) == ("failed", "obstore 0.1.0 (needs >=0.12)")
     assert "pip install" in found.remedy
 
 

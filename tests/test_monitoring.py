@@ -147,11 +147,13 @@ def watched(tmp_path_factory, ray_head, prometheus) -> Watched:
     return seen
 
 
+@pytest.mark.slow
 def test_each_panel_shows_a_running_sweep(watched):
     empty = [(p["title"], q) for p in BOARD["panels"] for q in queries(p) if p["title"] not in NEEDS_GPU and q not in watched.answered]
     assert empty == []
 
 
+@pytest.mark.slow
 def test_the_board_counts_right(watched):
     assert watched.toy.status()["counts"]["done"] == 11
 
@@ -173,6 +175,7 @@ def test_the_board_counts_right(watched):
     assert all(counted[phase] > 5 * read[phase] for phase in read), "a row has more than five tokens"
 
 
+@pytest.mark.slow
 def test_what_is_known_by_trial_is_gone_when_the_trial_has_ended(watched):
     gone = time.monotonic() + 60
     while value_of(watched.prometheus, "ray_xfer_ray_trial_progress") and time.monotonic() < gone:
@@ -184,6 +187,7 @@ def test_what_is_known_by_trial_is_gone_when_the_trial_has_ended(watched):
     assert len(trials) == 12, "each trial was shown in its turn"
 
 
+@pytest.mark.slow
 def test_the_dashboard_has_readable_names_and_each_trials_log(watched):
     workers = {i: a for i, a in watched.actors.items() if a["class_name"] == "TrialRunner"}
     assert workers

@@ -31,11 +31,22 @@ def exists(storage: Storage, path: str) -> bool:
 
 def copy(storage: Storage, path: str, into: Path) -> None:
     """Copy a complete folder to a local one, each file held against its sha256; DataError names one that is damaged."""
-    for name, sha256 in json.loads(storage.read(f"{path}/{MARKER}")).items():
+    for name, sha256 in _marked(storage, path).items():
         storage.get_file(f"{path}/{name}", into / name)
         if _sha256(into / name) != sha256:
             where = f"{storage.url}/{path}"
             raise DataError(f"{where}/{name} is damaged: its sha256 is not the one in {MARKER}; delete {where} to make it again")
+
+
+def _marked(storage: Storage, path: str) -> dict[str, str]:
+    try:
+        found = json.loads(storage.read(f"{path}/{MARKER}"))
+        if isinstance(found, dict) and all(isinstance(sha256, str) for sha256 in found.values()):
+            return found
+    except ValueError:
+        pass
+    where = f"{storage.url}/{path}"
+    raise DataError(f"{where}/{MARKER} is damaged: it is no JSON object of names and sha256; delete {where} to make it again")
 
 
 def delete(storage: Storage, path: str) -> None:

@@ -63,23 +63,28 @@ def _source(code: Callable[..., object]) -> str:
         tree = ast.parse(Path(inspect.getsourcefile(code) or "").read_text(encoding="utf-8"))
     except (OSError, TypeError):  # typed at a prompt, or compiled
         return ""
-    defined = {name: node for node in tree.body for name in _defines(node)}
+    defined: dict[str, list[ast.stmt]] = {}
+    for node in tree.body:
+        for name in _defines(node):
+            defined.setdefault(name, []).append(node)
     found: dict[str, str] = {}
     waiting = [code.__qualname__.partition(".")[0]]
     while waiting:
         name = waiting.pop()
         if name in defined and name not in found:
-            found[name] = ast.unparse(defined[name])
-            waiting += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
+            found[name] = "\n".join(map(ast.unparse, defined[name]))
+            waiting += [node.id for part in defined[name] for node in ast.walk(part) if isinstance(node, ast.Name)]
     return "\n".join(found[name] for name in sorted(found))
 
 
 def _defines(node: ast.stmt) -> list[str]:
-    """The names that a statement of a module defines."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+    """The names that a statement of a module defines, also within an `if`, a `with` or a loop."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    parts = list(ast.walk(node))
+    functions = [part.name for part in parts if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    stored = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+    return list(dict.fromkeys([*functions, *stored]))
 
 
 def _at_default(value: object, item: dataclasses.Field[object]) -> bool:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 STALLED = 75  # how a process ends whose trial has stalled: EX_TEMPFAIL, try again
+LAST_WORDS_SECONDS = 30.0
 _given = threading.Event()
 
 
@@ -62,10 +63,10 @@ def watch(seconds: float, stalled: Callable[[str], None]) -> Iterator[Callable[[
     def look() -> None:
         while not over.wait(min(10.0, seconds / 10)):
             if time.monotonic() - last > seconds:
-                try:
-                    stalled(_stacks())
-                finally:
-                    os._exit(STALLED)
+                last_words = threading.Thread(target=stalled, args=(_stacks(),), daemon=True)  # the disk may be what hangs
+                last_words.start()
+                last_words.join(LAST_WORDS_SECONDS)
+                os._exit(STALLED)
 
     if seconds > 0:
         threading.Thread(target=look, name="stall watch", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import sys
@@ -77,7 +78,8 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses look their module up while it is executed
     sys.path.insert(0, str(path.parent.resolve()))  # for modules beside it, also when a trial imports them later
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for what the command says
+            spec.loader.exec_module(module)
     except XferRayError as error:
         raise type(error)(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:

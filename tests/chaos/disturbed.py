@@ -184,5 +184,6 @@ def invariants(
     end = time.monotonic() + 120  # Ray's agents outlive a killed head by a minute
     while time.monotonic() < end and processes(toy):
         time.sleep(0.2)
-    assert processes(toy) == [], "I5: processes are left"
+    left = processes(toy)
+    assert left == [], f"I5: processes are left: {left}"
     assert code == expected, "I6: the exit code"

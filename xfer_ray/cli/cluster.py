@@ -26,7 +26,8 @@ Address = Annotated[
     ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the log as it grows, and return what the run returns.")]
-TRIAL = re.compile(r".+\.s\d+-[0-9a-f]{12}")
+JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+TRIAL = re.compile(r"[^/]+\.s\d+-[0-9a-f]{12}")
 NEXT = (("logs -f", "follows it"), ("status --job", "says how it stands"), ("stop", "ends it"))
 STORES = ("s3", "gs", "az")
 
@@ -133,6 +134,7 @@ def logs(
         return
     from xfer_ray.service import client, jobs
 
+    _demand_job(name)
     asked = client.connect(client.address(address))
     if follow:
         _follow(asked, name, sys.stdout)
@@ -143,6 +145,7 @@ def stop(job: Annotated[str, typer.Argument(metavar="JOB", help="The id that `su
     """Stop a job: the run ends as after Ctrl-C, and what is done stays done."""
     from xfer_ray.service import client, jobs
 
+    _demand_job(job)
     print(jobs.stop(client.connect(client.address(address)), job), file=sys.stderr)
 
 
@@ -150,6 +153,7 @@ def show_job(job: str, address: str | None, as_json: bool) -> None:
     """What Ray knows of a job: for `status --job`."""
     from xfer_ray.service import client, jobs
 
+    _demand_job(job)
     found = jobs.describe(client.connect(client.address(address)), job)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -160,6 +164,13 @@ def show_job(job: str, address: str | None, as_json: bool) -> None:
         print(f"  results: {str(found['storage']).rstrip('/')}/{found['sweep']}")
     for line in found["log"]:
         print(f"  | {line}")
+
+
+def _demand_job(name: str) -> None:
+    """Refuse what cannot be the id of a job, before it becomes part of an address."""
+    demand(
+        bool(JOB.fullmatch(name)), f"{name!r} is neither the id of a job, as `submit` printed it, nor the whole name of a trial; see status"
+    )
 
 
 def _demand_shared(storage: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -18,6 +19,9 @@ from xfer_ray.models.batches import Rows
 if TYPE_CHECKING:
     from xfer_ray.models.training import Run
 
+# What CUDA and cuBLAS say by themselves, which happens where several trials share a GPU.
+_SPENT = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class Room:
     """A block that may run out of memory: what PyTorch said then is in `said`, and what it held is given back."""
@@ -30,7 +34,7 @@ class Room:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         """Swallow that error and no other."""
-        if not isinstance(error, torch.OutOfMemoryError):
+        if not isinstance(error, torch.OutOfMemoryError) and not (isinstance(error, RuntimeError) and _SPENT.search(str(error))):
             return False
         self.said = str(error).split(". ")[0].strip() or "out of memory"
         traceback.clear_frames(trace)  # they hold the tensors that did not fit

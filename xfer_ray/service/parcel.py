@@ -49,15 +49,15 @@ def _files(folder: Path, patterns: Sequence[str]) -> dict[str, int]:
     return files
 
 
-def _walk(folder: Path, root: Path, patterns: Sequence[str]) -> Iterator[Path]:
+def _walk(folder: Path, root: Path, patterns: Sequence[str], above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    here = above | {folder.resolve()}  # a link to one of these leads in a circle
     for path in sorted(folder.iterdir()):
         name = path.relative_to(root).as_posix()
         if any(fnmatch.fnmatch(path.name, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns):
             continue
         if path.is_dir():
-            loops = path.is_symlink() and root.is_relative_to(path.resolve())
-            if not loops and not any((path / mark).exists() for mark in RESULTS_OR_ENVIRONMENT):
-                yield from _walk(path, root, patterns)
+            if path.resolve() not in here and not any((path / mark).exists() for mark in RESULTS_OR_ENVIRONMENT):
+                yield from _walk(path, root, patterns, here)
         elif path.is_file():
             yield path
 

@@ -27,8 +27,9 @@ class Bell:
 
 
 def hang() -> Any:
-    """A bell for the workers of a sweep; `bell.ring.remote()` rings it."""
-    return ray.remote(num_cpus=0, max_concurrency=100_000)(Bell).options(name=f"bell-{time.time_ns()}").remote()
+    """A bell for the workers of a sweep; `bell.ring.remote()` rings it. One that dies is hung again, and all wait on."""
+    kind = ray.remote(num_cpus=0, max_concurrency=100_000, max_restarts=-1, max_task_retries=-1)(Bell)
+    return kind.options(name=f"bell-{time.time_ns()}").remote()
 
 
 class Listener:

@@ -11,7 +11,7 @@ import ray
 
 from xfer_ray import access
 from xfer_ray.core import Trial
-from xfer_ray.errors import DeclarationError
+from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.trial import Placement
 
 Share = Mapping[str, float]
@@ -47,10 +47,15 @@ def _node_types(gcs_address: str) -> list[tuple[Share, int]]:
     file = _autoscaling_config(gcs_address)
     if file is None:
         return []
-    found = yaml.safe_load(file.read_text())
-    bound, head = found.get("max_workers", 0), found.get("head_node_type")
-    types = [each for name, each in found.get("available_node_types", {}).items() if name != head]
-    return [(each.get("resources", {}), most) for each in types if (most := min(bound, each.get("max_workers", bound))) > 0]
+    try:
+        found = yaml.safe_load(file.read_text())
+        bound, head = found["max_workers"], found["head_node_type"]
+        types = [each for name, each in found["available_node_types"].items() if name != head]
+        return [(each.get("resources") or {}, most) for each in types if (most := min(bound, each.get("max_workers", bound))) > 0]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise SetupError(
+            f"the autoscaler's configuration {file} cannot be read: {type(error).__name__}; start the cluster again"
+        ) from error
 
 
 def _autoscaling_config(gcs_address: str) -> Path | None:

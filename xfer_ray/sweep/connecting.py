@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shlex
 import signal
 import socket
+import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
 import ray
 
-from xfer_ray import access
+from xfer_ray import access, redact
 from xfer_ray.errors import SetupError
 from xfer_ray.trial import Placement
 
 # Paths and switches, never a token or a key: what a runtime environment holds, everybody on the cluster can read.
 FORWARDED: tuple[str, ...] = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 FORWARDED += ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP")
+
+GONE_SECONDS, LOOK_SECONDS = 40.0, 5.0  # how long the head may be gone, and how often that is looked at
 
 
 def connect(placement: Placement, module: ModuleType | None = None) -> None:
@@ -35,11 +42,17 @@ def connect(placement: Placement, module: ModuleType | None = None) -> None:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": worker_environment(placement, module)},
         )
+    except SystemExit:  # SIGTERM, while Ray's own handler was in force
+        signal.signal(signal.SIGTERM, ours)
+        signal.raise_signal(signal.SIGTERM)
+        raise
     except Exception as error:
-        raise SetupError(f"Ray at {address} cannot be used: {str(error).strip().splitlines()[0]}") from error
+        hint = "" if address == "local" else f"; if it asks for a token, RAY_AUTH_MODE=token must be set and {access.token_file()} hold it"
+        raise SetupError(f"Ray at {address} cannot be used: {str(error).strip().splitlines()[0]}{hint}") from error
     signal.signal(signal.SIGTERM, ours)  # Ray takes it for a crash
     if address != "local":
         _demand_protected(address)
+        threading.Thread(target=_outlive, args=(address, ray.get_runtime_context().gcs_address), daemon=True).start()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say, Reporter says
 
 
@@ -56,6 +69,20 @@ def _knock(address: str) -> None:
         ) from error
 
 
+def _outlive(address: str, head: str) -> None:
+    """End this process with a sentence when the head has been gone for long: Ray itself would end it without one after 60 s."""
+    host, _, port = head.rpartition(":")
+    seen = time.monotonic()
+    while ray.is_initialized() and time.monotonic() - seen < GONE_SECONDS:
+        time.sleep(LOOK_SECONDS)
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=LOOK_SECONDS):
+            seen = time.monotonic()
+    if ray.is_initialized():
+        again = os.environ.get("XFER_RAY_AGAIN") or shlex.join(["xfer-ray", *sys.argv[1:]])
+        print(f"\nxfer-ray: Ray at {address} is gone; what is committed stays; go on with: {again}", file=sys.stderr, flush=True)
+        os._exit(SetupError.exit_code)
+
+
 def _demand_protected(address: str) -> None:
     """Leave a cluster of several machines whose Ray asks for no token: whoever reaches it can run programs on it."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -69,6 +96,11 @@ def _demand_protected(address: str) -> None:
 def worker_environment(placement: Placement, module: ModuleType | None) -> dict[str, str]:
     """What workers need to know of this process's environment: paths and switches, no secrets."""
     forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+    for name, value in forwarded.items():
+        if redact.redacted(value) != value:
+            raise SetupError(
+                f"{name} holds what looks like a secret, which every user of a cluster could read; set it on the nodes instead"
+            )
     folder = "" if module is None else str(Path(module.__file__ or "").resolve().parent)
     path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH", ""))))
     return {

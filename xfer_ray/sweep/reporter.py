@@ -17,7 +17,7 @@ from xfer_ray.core import Trial
 from xfer_ray.progress import Progress
 from xfer_ray.trial import Desk
 
-IDLE_SECONDS = 30.0  # how long nothing may run before that is said
+IDLE_SECONDS = 15.0  # how long nothing may run before that is said
 
 
 @dataclass
@@ -94,7 +94,10 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         error, name = _error_of(trial), self._id(trial)
         recorded = records.read_failure(self._desk.results, name)
         if isinstance(error, ray.exceptions.RayTaskError):
-            return recorded.error if recorded else str(error)
+            if isinstance(error.cause, notice.Interrupted):  # and no attempt is left; the next run goes on with it
+                records.put_failure(self._desk.results, name, str(error.cause), str(error), "")
+                return str(error.cause)
+            return recorded.error if recorded else str(error).strip().splitlines()[-1]
         if recorded and recorded.attempts > self._counted.get(name, 0) and recorded.error.startswith("stalled"):
             self._counted[name] = recorded.attempts
             return recorded.error

@@ -21,7 +21,7 @@ from xfer_ray import notice
 from xfer_ray.core import Trial
 from xfer_ray.errors import StorageError
 from xfer_ray.progress import Progress
-from xfer_ray.sweep import bell, capacity, gauges
+from xfer_ray.sweep import bell, capacity, gauges, mended
 from xfer_ray.sweep.reporter import Endings, Reporter
 from xfer_ray.trial import Desk, Outcome, Placement, attempt
 
@@ -125,6 +125,7 @@ class Stop(tune.Stopper):  # type: ignore[misc]
 
 def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Progress) -> dict[str, str]:
     """Run the trials; returns those that failed, with the reason. A first signal stops softly, a second one at once."""
+    mended.mend()
     endings, stop = Endings(), bell.hang()
     held = capacity.capacity()
     _say_where(trials, placement, held, progress)
@@ -202,3 +203,4 @@ def _soft(endings: Endings, progress: Progress) -> Iterator[None]:
         restore()
     if endings.signal:
         signal.raise_signal(endings.signal)
+        raise KeyboardInterrupt  # where the signal was ignored before, as for a command in the background of a script
