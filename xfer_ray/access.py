@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import stat
+import time
 import urllib.error
 import urllib.request
 import urllib.response
@@ -127,12 +128,23 @@ def bypass_proxy(url: str) -> None:
 
 def _is_this_machine(url: str) -> bool:
     """Whether every node of an open cluster is this machine, as its host name and an address that we can bind show."""
+    until = time.monotonic() + SECONDS  # a head that has just started does not know its nodes yet
+    while True:
+        nodes = _nodes(url)
+        if nodes:
+            return all(hostname == socket.gethostname() and is_ours(ip) for hostname, ip in nodes)
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+
+
+def _nodes(url: str) -> list[tuple[str, str]]:
+    """Host name and address of each living node, as an open dashboard tells them; none where it does not."""
     try:
         with _open(f"{_base(url)}/nodes?view=summary") as answer:
-            nodes = [node for node in json.load(answer)["data"]["summary"] if _alive(node)]
-        return bool(nodes) and all(node["hostname"] == socket.gethostname() and is_ours(node["ip"]) for node in nodes)
+            return [(node["hostname"], node["ip"]) for node in json.load(answer)["data"]["summary"] if _alive(node)]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return []
 
 
 def _alive(node: Mapping[str, Mapping[str, str]]) -> bool:
