@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from xfer_ray.cli.options import Only, Seeds, SweepFile, gpus
+from xfer_ray.cli.options import (
+    CheckpointMinutes,
+    CpusPerTrial,
+    FailFast,
+    GpusPerTrial,
+    KeepModels,
+    MaxConcurrent,
+    MaxFailures,
+    Only,
+    Oracle,
+    Seeds,
+    StallMinutes,
+    SweepFile,
+    gpus,
+)
 from xfer_ray.errors import DataError, DeclarationError, demand, unknown
 
 if TYPE_CHECKING:
@@ -42,19 +56,15 @@ def submit(
     mirror: Annotated[str | None, typer.Option(help="Folder on the nodes, laid out like the hub; nothing is then fetched.")] = None,
     only: Only = None,
     seeds: Seeds = None,
-    gpus_per_trial: Annotated[str, typer.Option(help="auto (the model's share where a node has a GPU, else CPUs) or a number.")] = "auto",
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPU threads of one trial.")] = 1,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most this many trials at once.")] = None,
-    max_failures: Annotated[int, typer.Option(min=0, help="How often a trial whose worker died or raised is tried again.")] = 2,
-    fail_fast: Annotated[bool, typer.Option(help="Stop the sweep at the first failure.")] = False,
-    keep_models: Annotated[bool, typer.Option(help="Keep each fine-tuned model under RESULTS/models.")] = False,
-    oracle: Annotated[
-        bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")
-    ] = False,
-    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")] = 10.0,
-    stall_minutes: Annotated[
-        float, typer.Option(min=0, help="A trial without a step for so long is ended and tried again; 0: never.")
-    ] = 60.0,
+    gpus_per_trial: GpusPerTrial = "auto",
+    cpus_per_trial: CpusPerTrial = 1,
+    max_concurrent: MaxConcurrent = None,
+    max_failures: MaxFailures = 2,
+    fail_fast: FailFast = False,
+    keep_models: KeepModels = False,
+    oracle: Oracle = False,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    stall_minutes: StallMinutes = 60.0,
     working_dir: Annotated[
         Path | None, typer.Option(help="The folder that travels, and that the job runs in. Default: the folder of SWEEP.")
     ] = None,

@@ -22,6 +22,15 @@ Mirror = Annotated[
 Only = Annotated[str | None, typer.Option(help="Only these trials: task=…, model=…, source=…, seed=…, separated by commas.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the declared ones, such as 0-4.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+GpusPerTrial = Annotated[str, typer.Option(help="auto (the model's share where a node has a GPU, else CPUs) or a number.")]
+CpusPerTrial = Annotated[int, typer.Option(min=1, help="CPU threads of one trial.")]
+MaxConcurrent = Annotated[int | None, typer.Option(min=1, help="At most this many trials at once.")]
+MaxFailures = Annotated[int, typer.Option(min=0, help="How often a trial whose worker died or raised is tried again.")]
+FailFast = Annotated[bool, typer.Option(help="Stop the sweep at the first failure.")]
+KeepModels = Annotated[bool, typer.Option(help="Keep each fine-tuned model under RESULTS/models.")]
+Oracle = Annotated[bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")]
+CheckpointMinutes = Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")]
+StallMinutes = Annotated[float, typer.Option(min=0, help="A trial without a step for so long is ended and tried again; 0: never.")]
 
 
 def use_mirror(mirror: str | None) -> None:

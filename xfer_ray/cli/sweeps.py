@@ -13,7 +13,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xfer_ray.cli import cluster
-from xfer_ray.cli.options import AsJson, Mirror, Only, Seeds, Storage, SweepFile, gpus, interrupt, open_results, use_mirror
+from xfer_ray.cli.options import (
+    AsJson,
+    CheckpointMinutes,
+    CpusPerTrial,
+    FailFast,
+    GpusPerTrial,
+    KeepModels,
+    MaxConcurrent,
+    MaxFailures,
+    Mirror,
+    Only,
+    Oracle,
+    Seeds,
+    StallMinutes,
+    Storage,
+    SweepFile,
+    gpus,
+    interrupt,
+    open_results,
+    use_mirror,
+)
 from xfer_ray.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -63,19 +83,15 @@ def run(
     address: Annotated[
         str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")
     ] = None,
-    gpus_per_trial: Annotated[str, typer.Option(help="auto (the model's share where a node has a GPU, else CPUs) or a number.")] = "auto",
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPU threads of one trial.")] = 1,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most this many trials at once.")] = None,
-    max_failures: Annotated[int, typer.Option(min=0, help="How often a trial whose worker died or raised is tried again.")] = 2,
-    fail_fast: Annotated[bool, typer.Option(help="Stop the sweep at the first failure.")] = False,
-    keep_models: Annotated[bool, typer.Option(help="Keep each fine-tuned model under RESULTS/models.")] = False,
-    oracle: Annotated[
-        bool, typer.Option(help="Also score the last step, and for each target the step that its own dev set would choose.")
-    ] = False,
-    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How often a running trial is saved, to go on from.")] = 10.0,
-    stall_minutes: Annotated[
-        float, typer.Option(min=0, help="A trial without a step for so long is ended and tried again; 0: never.")
-    ] = 60.0,
+    gpus_per_trial: GpusPerTrial = "auto",
+    cpus_per_trial: CpusPerTrial = 1,
+    max_concurrent: MaxConcurrent = None,
+    max_failures: MaxFailures = 2,
+    fail_fast: FailFast = False,
+    keep_models: KeepModels = False,
+    oracle: Oracle = False,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    stall_minutes: StallMinutes = 60.0,
     in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Also pass each trial that ends on to a project of Weights & Biases.")

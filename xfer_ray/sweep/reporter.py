@@ -35,7 +35,7 @@ class Reporter(tune.Callback):  # type: ignore[misc]
     def __init__(self, trials: Sequence[Trial], desk: Desk, progress: Progress, endings: Endings, share: dict[str, float]) -> None:
         """`share` is the smallest that a trial asks for."""
         self._trials, self._desk, self._progress, self._endings, self._share = trials, desk, progress, endings, share
-        self._idle_since = time.monotonic()
+        self._idle_since, self._patience = time.monotonic(), IDLE_SECONDS
         self._counted: dict[str, int] = {}  # attempts that were known when a worker died
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,10 +69,10 @@ class Reporter(tune.Callback):  # type: ignore[misc]
     def _look(self, running: bool) -> None:
         now = time.monotonic()
         if running:
-            self._idle_since = now
-        elif now - self._idle_since > IDLE_SECONDS:
-            self._idle_since = now
-            self._progress.say(f"no trial has run for {IDLE_SECONDS:.0f} s: {_shortage(self._share)}")
+            self._idle_since, self._patience = now, IDLE_SECONDS
+        elif now - self._idle_since > self._patience:
+            self._progress.say(f"no trial has run for {now - self._idle_since:.0f} s: {_shortage(self._share)}")
+            self._patience *= 2  # a new machine takes minutes
 
     def _recover(self, trial: Any) -> None:
         error = _error_of(trial)
@@ -114,7 +114,7 @@ def _shortage(share: dict[str, float]) -> str:
     if any(there.get(kind, 0.0) < part for kind, part in share.items()):
         needs = " and ".join(f"{part:g} {kind}" for kind, part in share.items())
         return f"no node is there with {needs}; waiting for one"
-    return "the nodes are busy with other work; waiting"
+    return "workers are starting, or the nodes are busy with other work; waiting"
 
 
 def _error_of(trial: Any) -> Exception | None:
