@@ -33,6 +33,16 @@ IMAGES = {
     "image": "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id",
     "gpu-image": "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id",
 }
+LIFECYCLE = {  # docs/storage.md shows the same, and the policy below
+    "Rules": [
+        {
+            "ID": "unfinished-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+        }
+    ]
+}
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -115,9 +125,7 @@ def make_bucket(s3: BaseClient, bucket: str, region: str) -> None:
     s3.create_bucket(Bucket=bucket, **where)
     closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=closed)
-    rule = {"ID": "half-finished uploads", "Status": "Enabled", "Filter": {"Prefix": ""}}
-    rule |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
-    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=LIFECYCLE)
 
 
 def allow_spot(iam: BaseClient) -> None:

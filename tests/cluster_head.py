@@ -38,7 +38,7 @@ class Head:
         self.token = secrets.token_hex(24) if protected else None
         self.token_file = self.folder / "token"
         port, dashboard, agent, client = free_ports(4)
-        self.url = f"http://127.0.0.1:{dashboard}"
+        self.url, self.address = f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
         arguments = {"num-cpus": cpus, "port": port, "dashboard-host": "127.0.0.1", "dashboard-port": dashboard}
         arguments |= {"dashboard-agent-listen-port": agent, "ray-client-server-port": client, "object-store-memory": 80_000_000}
         arguments |= {"temp-dir": self.folder / "ray"}

@@ -2,11 +2,15 @@
 
 import http.server
 import json
+import os
+import signal
 import socket
+import subprocess
 import threading
 
 import pytest
-from cluster_head import Head, free_ports
+from cluster_head import BIN, Head, free_ports
+from toy import Toy
 
 from xfer_ray import access
 from xfer_ray.errors import DeclarationError, SetupError
@@ -55,16 +59,48 @@ def nodes(hostname, ip):
     return {"/api/version": (200, "{}"), "/nodes?view=summary": (200, json.dumps({"data": {"summary": summary}}))}
 
 
-def test_an_open_head_of_this_machine_is_seen_and_brings_a_warning():
-    head = Head(cpus=0, protected=False)
-    try:
-        assert access.is_open(head.url)
-        assert access.is_open(head.agent), "the agent of a node answers without a token too"
-        warning = access.demand_protected(head.url)
-        assert warning.startswith(f"the Ray at {head.url} asks for no token, so whoever reaches this machine can run programs on it")
-        assert "RAY_AUTH_MODE=token" in warning
-    finally:
-        head.stop()
+@pytest.fixture(scope="module")
+def head():
+    """An open one."""
+    made = Head(cpus=1, protected=False)
+    yield made
+    made.stop()
+
+
+def test_an_open_head_of_this_machine_is_seen_and_brings_a_warning(head):
+    assert access.is_open(head.url)
+    assert access.is_open(head.agent), "the agent of a node answers without a token too"
+    warning = access.demand_protected(head.url)
+    assert warning.startswith(f"the Ray at {head.url} asks for no token, so whoever reaches this machine can run programs on it")
+    assert "RAY_AUTH_MODE=token" in warning
+
+
+@pytest.fixture
+def elsewhere(head):
+    """Another node of it, on a machine of another name."""
+    script = 'hostname elsewhere && exec "$@"'
+    command = ["unshare", "-u", "sh", "-c", script, "sh", str(BIN / "ray"), "start", "--block", f"--address={head.address}", "--num-cpus=1"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"RAY_AUTH_MODE": "disabled"}
+    with (head.folder / "elsewhere.txt").open("w") as said:
+        node = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
+    yield node
+    os.killpg(node.pid, signal.SIGKILL)
+    node.wait()
+
+
+@pytest.mark.fault("F38", injected="an open head with a node of another name; `run` and `submit` show a token")
+@pytest.mark.skipif(os.geteuid() != 0, reason="another host name needs root")
+def test_an_open_cluster_of_several_machines_is_refused_to_who_shows_a_token(head, elsewhere, tmp_path):
+    toy, token = Toy(tmp_path), tmp_path / "token"
+    token.write_text("0" * 48)
+    token.chmod(0o600)
+    toy.wait_for(lambda: "elsewhere" in {name for name, _ in access.nodes(head.url, {})}, 120)
+    for command in (["run", "--address", head.address], ["submit", "--storage", str(tmp_path / "results"), "--address", head.url]):
+        done = toy.command(command[0], "toy.py", *command[1:], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+        assert done.returncode == 4, done.stderr
+        [line] = done.stderr.strip().splitlines()
+        assert f"at {command[-1]} asks for no token, so whoever reaches it can run programs on it: set RAY_AUTH_MODE=token" in line
+    assert toy.trained() == []
 
 
 @pytest.mark.fault("F38", injected="a dashboard that asks for no token, of another machine")

@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 from toy import Toy
+
+from xfer_ray.sweep import capacity
 
 
 def _free_port() -> int:
@@ -86,6 +89,32 @@ def autoscaling(tmp_path):
                     os.kill(process, number)
             time.sleep(1)
         shutil.rmtree(f"/tmp/{mark[:8]}", ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starting another user's process needs root")
+def test_a_strangers_process_is_not_taken_for_the_autoscaler():
+    folder = Path(tempfile.mkdtemp(prefix="xa", dir="/tmp"))
+    folder.chmod(0o755)
+    file = folder / "ray.yaml"
+    file.write_text("{}")
+    words = ["monitor.py", "--gcs-address=127.0.0.1:9", f"--autoscaling-config={file}"]
+    command = ["sh", "-c", "while :; do sleep 1; done", str(folder / words[0]), *words[1:]]
+
+    def found(user: str, owner: str) -> Path | None:
+        shutil.chown(file, owner)
+        process = subprocess.Popen(command, user=user, cwd="/", start_new_session=True)
+        try:
+            return capacity._autoscaling_config("127.0.0.1:9")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    try:
+        assert found("root", "root") == file
+        assert found("nobody", "root") is None, "anybody can name a file of ours"
+        assert found("root", "nobody") is None, "a program of root may carry a stranger's words"
+    finally:
+        shutil.rmtree(folder)
 
 
 def _marked(mark: str) -> list[int]:

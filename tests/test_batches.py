@@ -1,7 +1,5 @@
 """The batch plan and the layouts, without a model; and the learning rate against transformers' own."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -102,12 +100,6 @@ def test_learning_rate_equals_that_of_transformers(schedule, warmup_steps):
         assert training.learning_rate(recipe, done, 30) == pytest.approx(theirs.get_last_lr()[0], rel=1e-12)
         optimizer.step()
         theirs.step()
-
-
-def test_the_micro_batch_of_a_cpu_is_a_quarter():
-    recipe = _recipe(128, epochs=1)
-    assert training.auto_micro_batch(recipe) == 32
-    assert training.auto_micro_batch(dataclasses.replace(recipe, batch_size=1)) == 1
 
 
 @settings(deadline=None)

@@ -1,5 +1,7 @@
 """Files that are not what was written: each kind of damage is found, named, and moved away by repair."""
 
+import dataclasses
+import hashlib
 import random
 import re
 from pathlib import Path
@@ -33,6 +35,12 @@ def rewrite(found, kind, change):
     file = file_of(found, kind)
     table = pq.read_table(file)
     file.write_bytes(results.to_bytes(pa.Table.from_pydict(change(table.to_pandas()).to_dict("list"), schema=table.schema)))
+
+
+def forget_predictions(found):
+    """Give a scores file the form that it had before it named its predictions."""
+    file = file_of(found)
+    file.write_bytes(results.to_bytes(pq.read_table(file).replace_schema_metadata(None)))
 
 
 def reasons(found):
@@ -116,6 +124,7 @@ def shared(factory):
 
 @pytest.mark.fault("F19", injected="valid files that are short or say something else")
 def test_what_a_file_says_must_fit_its_name_its_plan_and_its_predictions(sweep):
+    forget_predictions(sweep)
     for kind, change, sentence in [
         ("scores", lambda t: t.iloc[:-1], "it lacks the accuracy of en-MT-de-MT-en~opus"),
         ("scores", lambda t: t.iloc[:0], "its name and folder say trial"),
@@ -138,6 +147,44 @@ def test_what_a_file_says_must_fit_its_name_its_plan_and_its_predictions(sweep):
         assert sentence in reasons(sweep).get(f"{NAME}.parquet", "nothing") or any(sentence in f.reason for f in check(sweep)), sentence
         file_of(sweep, kind).write_bytes(sound)
     assert check(sweep) == []
+
+
+@pytest.mark.fault("F14", injected="the predictions of another execution, of the same worth, beside the scores")
+def test_predictions_of_another_execution_are_found_and_both_files_moved(sweep):
+    other = [dataclasses.replace(p, prediction=f"{p.prediction}.") for p in predictions_of(NAME)]
+    own = file_of(sweep, "predictions").read_bytes()
+    commit.put_predictions(sweep, NAME, other)
+    findings = check(sweep, repair=True)
+    assert [f.path.split("/")[1] for f in findings] == ["predictions", "scores"]
+    assert f"the scores sum up predictions whose sha256 begins with {hashlib.sha256(own).hexdigest()[:12]}, and not " in findings[0].reason
+    assert results.done(sweep) == {trial_name(seed=1)}
+    assert check(sweep) == []
+    assert commit.commit(sweep, scores_of(other), other) == "committed"
+    assert check(sweep) == []
+
+
+def test_scores_that_name_no_predictions_are_held_against_their_means(sweep):
+    forget_predictions(sweep)
+    assert check(sweep) == []
+    commit.put_predictions(sweep, NAME, predictions_of(NAME, draw=5))
+    assert "by its predictions" in reasons(sweep)[f"{NAME}.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["scores", "predictions"])
+def test_what_is_no_file_is_found_in_the_place_of_one_and_moved(sweep, kind):
+    file, sound = file_of(sweep, kind), predictions_of(NAME)
+    for make in (Path.mkdir, lambda file: file.symlink_to("nowhere"), lambda file: (file / "x" / "y.parquet").mkdir(parents=True)):
+        file.unlink()
+        make(file)
+        assert "it is a folder, or a link that leads nowhere, and no file" in [f.reason for f in check(sweep) if f.damage]
+        if kind == "scores":
+            with pytest.raises(DataError, match=f"{file} is .* where a file should be; `xfer-ray check --repair` moves it away"):
+                results.is_done(sweep, NAME)
+        check(sweep, repair=True)
+        assert commit.commit(sweep, scores_of(sound), sound) == "committed"
+        assert check(sweep) == []
+    moved = sorted((file.parents[1] / "damaged" / kind).iterdir())
+    assert [(path.name.removeprefix(file.name), path.is_dir()) for path in moved] == [("", True), ("~", False), ("~~", True)]
 
 
 def test_a_score_that_is_missing_is_missed_without_a_plan_too(sweep):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from toy import Toy
 
+from xfer_ray import cli
 from xfer_ray.metrics import METRICS
 
 
@@ -60,6 +61,28 @@ def test_a_wrong_sweep_file_dies_in_plan_with_one_sentence(toy, old, new, senten
     assert plan.stderr.startswith("xfer-ray: ")
     assert plan.stderr.strip().endswith(sentence)
     assert len(plan.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (FileNotFoundError("s3://b/r/toy/scores/x.parquet"), "there is no file s3://b/r/toy/scores/x.parquet; `xfer-ray check RESULTS`"),
+        (OSError("Can't load\n  the tokenizer"), "Can't load the tokenizer"),
+        (ConnectionError(), "ConnectionError"),
+        (PermissionError(13, "Permission denied", "results/toy"), "[Errno 13] Permission denied: 'results/toy'"),
+    ],
+    ids=["absent", "of-a-library", "wordless", "of-the-system"],
+)
+def test_what_the_system_refuses_is_told_in_one_line(monkeypatch, capsys, error, sentence):
+    def fails():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 6
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"xfer-ray: {sentence}")
 
 
 OPTIONS = [

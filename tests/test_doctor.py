@@ -181,13 +181,16 @@ def test_a_package_of_another_version_is_unfit(doctor, tmp_path):
     assert "pip install" in found.remedy
 
 
-def test_a_hub_out_of_reach_is_unfit_unless_we_are_offline_or_have_a_mirror(doctor, tmp_path):
+def test_a_hub_out_of_reach_is_unfit_where_it_is_asked_for_and_neither_offline_nor_mirrored(doctor, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
-    done = doctor("--json", HF_ENDPOINT=nowhere)
+    done = doctor("--json", "--hub", HF_ENDPOINT=nowhere)
     assert done.returncode == 4
     assert findings(done)["hub"].found == f"{nowhere} cannot be reached: connection refused"
     assert "HF_HUB_OFFLINE=1" in findings(done)["hub"].remedy
-    offline = doctor("--json", HF_ENDPOINT=nowhere, HF_HUB_OFFLINE="1")
+    unasked = doctor("--json", HF_ENDPOINT=nowhere)
+    assert (unasked.returncode, findings(unasked)["hub"].state) == (0, "note")
+    assert "that matters only to sweeps that read data or checkpoints there" in findings(unasked)["hub"].found
+    offline = doctor("--json", "--hub", HF_ENDPOINT=nowhere, HF_HUB_OFFLINE="1")
     assert offline.returncode == 0
     assert findings(offline)["hub"].state == "note"
     (tmp_path / "facebook" / "xnli").mkdir(parents=True)
@@ -423,7 +426,7 @@ def test_what_nodes_have_in_common_is_shown_once_with_some_of_their_names():
     assert odd == f"FAILED   hub          10.0.1.1: no\n{' ' * 22}remedy: mend it"
 
 
-def test_a_clock_that_is_wrong_is_a_note():
+def test_a_clock_that_is_wrong_and_a_hub_that_nobody_asked_for_are_notes():
     here = {"python": "3.11", "versions": {"ray": "2.60.0"}}
     disk = {"path": "/d", "free": 10**11, "total": 10**12, "why": ""}
     facts = here | {"gpus": [], "torch": {"torch": "2", "cuda": None, "gpus": []}, "disks": {"cache": disk, "temp": disk}, "hub": None}
@@ -431,3 +434,6 @@ def test_a_clock_that_is_wrong_is_a_note():
     found = {each.check: each for each in cluster.of_node(node, here, cluster.Ask(), "")}
     assert (found["clock"].state, found["clock"].found.partition(";")[0]) == ("note", "86400 s ahead")
     assert "clock" not in {each.check for each in cluster.of_node(node | {"came": 86_399.0}, here, cluster.Ask(), "")}
+    silent = node | {"facts": node["facts"] | {"hub": "connection refused"}}
+    for asked, state in ((False, "note"), (True, "failed")):
+        assert {each.check: each.state for each in cluster.of_node(silent, here, cluster.Ask(hub=asked), "")}["hub"] == state

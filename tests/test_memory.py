@@ -1,5 +1,6 @@
 """Running out of memory, played on a CPU: a model call with more than so many rows raises what PyTorch raises on a GPU."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import tiny
 import torch
 
 from xfer_ray.errors import SetupError
+from xfer_ray.keeping import Checkpoints
 from xfer_ray.models import encoder, pairs
+from xfer_ray.results import Results
+from xfer_ray.storage import open_storage
 
 TRAIN, HELD_OUT = tiny.examples(150), tiny.examples(60, seed=9)
 
@@ -26,8 +30,8 @@ def small_device(monkeypatch):
         original = pairs.logits
 
         def logits(model, grid):
-            if model.training == training and len(grid.ids) > most:
-                calls.append(len(grid.ids))
+            if model.training == training and len(grid.row) > most:
+                calls.append(len(grid.row))
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB left.")
             return original(model, grid)
 
@@ -51,6 +55,25 @@ def test_training_halves_its_micro_batches_and_learns_the_same(checkpoint, tmp_p
     tight.save(tmp_path / "tight")
     whole.save(tmp_path / "whole")
     assert (tmp_path / "tight/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+class Killed(Exception):
+    """As a worker that is lost."""
+
+
+def test_a_run_that_goes_on_starts_with_the_micro_batch_that_fitted(checkpoint, tmp_path, small_device):
+    def killed(step: int, steps: int) -> None:
+        if step == 5:
+            raise Killed
+
+    calls = small_device(5, training=True)
+    keeper = Checkpoints(Results(open_storage(str(tmp_path / "results")), "mine"), "tiny", tmp_path, seconds=0.0)
+    context = replace(tiny.context(checkpoint, tmp_path, 16), keeper=keeper)
+    with pytest.raises(Killed):
+        encoder.fine_tune(tiny.TASK, TRAIN, None, tiny.RECIPE, 0, replace(context, report=killed))
+    assert calls == [16, 8]
+    assert encoder.fine_tune(tiny.TASK, TRAIN, None, tiny.RECIPE, 0, context).micro_batch == 4
+    assert calls == [16, 8]
 
 
 def test_an_evaluation_halves_its_groups_and_answers_the_same(checkpoint, tmp_path, small_device):

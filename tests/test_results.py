@@ -1,6 +1,9 @@
 """Committed once, readable by everyone: the tables, the commit, the plan, and what is noted beside them."""
 
 import dataclasses
+import functools
+import random
+import threading
 import time
 
 import duckdb
@@ -11,11 +14,12 @@ import pytest
 from committed import predictions_of, scores_of, sweep_in, trial_name
 
 from xfer_ray import adoption, commit, records, results
+from xfer_ray.checking import check
 from xfer_ray.core import Corpus, Model, Score, Sweep, Task, grid
 from xfer_ray.errors import DataError
 from xfer_ray.recipe import Pretraining, Recipe
 from xfer_ray.results import PlannedTrial, Results
-from xfer_ray.storage import open_storage
+from xfer_ray.storage import Storage, open_storage
 
 NAME = trial_name()
 
@@ -64,6 +68,85 @@ def test_a_second_writer_changes_nothing(sweep, tmp_path):
     assert records.conflicts(sweep) == [NAME]
     cells = results.read_json(sweep, sweep.record("conflicts", NAME))["cells"]
     assert {"target", "metric", "first", "second"} <= set(cells[0])
+
+
+class Turns:
+    """Two threads take the operations of a storage one at a time, in an order such as "ABBA"; who has ended is passed over."""
+
+    def __init__(self, order, monkeypatch):
+        self.order, self.changed = list(order), threading.Condition()
+        for name in ("read", "exists", "create", "replace"):
+            monkeypatch.setattr(Storage, name, self._in_turn(getattr(Storage, name)))
+
+    def _in_turn(self, operation):
+        def taken(*arguments, **more):
+            me = threading.current_thread().name
+            with self.changed:
+                assert self.changed.wait_for(lambda: not self.order or self.order[0] == me, 60)
+                try:
+                    return operation(*arguments, **more)
+                finally:
+                    del self.order[:1]
+                    self.changed.notify_all()
+
+        return taken
+
+    def run(self, **work):
+        def until_it_ends(name):
+            endings[name] = work[name]()
+            with self.changed:
+                self.order = [other for other in self.order if other != name]
+                self.changed.notify_all()
+
+        endings = {}
+        threads = [threading.Thread(target=until_it_ends, args=(name,), name=name) for name in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        return endings
+
+
+def _two_at_once(folder, order, monkeypatch):
+    """Two executions of one trial, of the same worth and with other predictions, commit at the same time."""
+    found = Results(open_storage(str(folder)), "toy")
+    first = predictions_of(NAME)
+    both = {"A": first, "B": [dataclasses.replace(p, prediction=f"{p.prediction}.") for p in first]}
+    with monkeypatch.context() as patch:
+        turns = Turns(order, patch)
+        endings = turns.run(**{name: functools.partial(commit.commit, found, scores_of(mine), mine) for name, mine in both.items()})
+    assert sorted(endings.values()) == ["committed", "same"]
+    [winner] = [name for name, ending in endings.items() if ending == "committed"]
+    return found, list(results.read_predictions(found, NAME)["prediction"]) == [p.prediction for p in both[winner]]
+
+
+@pytest.mark.fault("F14", injected="two executions commit at once, and one writes its predictions over those of the other")
+@pytest.mark.parametrize(
+    ("order", "mended"),
+    [
+        ("BB AAAA B AAAA", "by the winner, which looks once more"),
+        ("AAA BB AAAAAA BBBBBBB", "by the loser, which knows what it has replaced"),
+    ],
+)
+def test_the_predictions_of_two_executions_are_not_mixed(tmp_path, monkeypatch, order, mended):
+    found, match = _two_at_once(tmp_path, order.replace(" ", ""), monkeypatch)
+    assert match, mended
+    assert check(found) == []
+
+
+def test_where_nobody_can_put_the_predictions_back_check_says_so(tmp_path, monkeypatch, caplog):
+    found, match = _two_at_once(tmp_path, "BB" + "A" * 9, monkeypatch)
+    assert not match
+    assert "are those of another execution than its scores; `xfer-ray check --repair` has it done again" in caplog.text
+    assert [finding.path.split("/")[1] for finding in check(found)] == ["predictions", "scores"]
+
+
+def test_however_two_commits_meet_the_predictions_match_or_check_says_so(tmp_path, monkeypatch):
+    draw = random.Random(0)
+    for number in range(25):
+        order = draw.sample("A" * 9 + "B" * 9, 18)
+        found, match = _two_at_once(tmp_path / str(number), order, monkeypatch)
+        assert match == (check(found) == []), order
 
 
 @pytest.mark.parametrize(
@@ -169,6 +252,7 @@ def test_the_same_digest_is_adopted_under_its_new_name(sweep):
     kept = ["target", "score", "n", "digest", "started", "finished", "train_seconds"]
     pd.testing.assert_frame_equal(rows[kept], old[kept])
     assert set(results.read_predictions(other, planned[0].trial)["trial"]) == {planned[0].trial}
+    assert check(other) == []
 
 
 def test_failures_heartbeats_and_logs_are_noted(sweep):

@@ -14,9 +14,9 @@ from benchmarks import scale
 from xfer_ray import Corpus, plan, results, storage, sweepfile
 from xfer_ray import run as running
 from xfer_ray.core import Trial
+from xfer_ray.desk import Desk, Placement
 from xfer_ray.progress import Progress
 from xfer_ray.tasks import XQUAD
-from xfer_ray.trial import Desk, Placement
 
 SOURCES, SEEDS = 60, 5
 CALLS = ("create", "replace", "read", "exists", "sizes", "delete", "move")

@@ -13,12 +13,13 @@ import torch
 
 from xfer_ray import results
 from xfer_ray.core import Corpus, Model, Trial
+from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.models import resume, training
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
-from xfer_ray.trial import Desk, attempt, run
+from xfer_ray.trial import attempt, run
 
 ENGLISH, GERMAN, GERMAN_MT = Corpus("en"), Corpus("de", "HT", Corpus("en")), Corpus("de", "MT", Corpus("en"))
 SIZES = {"train": 60, "validation": 25, "test": 30}
@@ -99,7 +100,7 @@ def test_the_chosen_step_predicts_as_a_run_that_ends_there(desk, trial, tmp_path
 
 
 def test_of_equally_good_steps_the_earliest_is_the_best():
-    assert training.best_step([(200, 0.5), (400, 0.7), (600, 0.7), (800, 0.6)]) == 400
+    assert resume.best_step([(200, 0.5), (400, 0.7), (600, 0.7), (800, 0.6)]) == 400
 
 
 def test_selection_never_sees_a_target(desk, trial):
@@ -248,9 +249,9 @@ def test_a_checkpoint_holds_the_whole_vocabulary(trial, desk, bert, tmp_path):
     kept = {}
     original = resume.writer
 
-    def recording(model, optimizer, curve):
+    def recording(model, *state):
         kept["rows"] = model.get_input_embeddings().num_embeddings
-        return original(model, optimizer, curve)
+        return original(model, *state)
 
     resume.writer = recording
     try:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import urllib.request
@@ -15,11 +16,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import ray
 from cluster_head import BIN, Head, Tunnel, free_ports
 from toy import Toy
 
 from xfer_ray.errors import SetupError
-from xfer_ray.service import jobs, parcel
+from xfer_ray.service import client, jobs, parcel
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAABCDEFGHIJKLMNOP",
@@ -96,6 +98,8 @@ def test_without_the_token_a_job_is_refused_and_with_it_the_sweep_runs_like_in_p
     assert re.fullmatch(r"toy-[0-9a-f]{8}", job)
     for command in ("logs -f", "status --job", "stop"):
         assert f"xfer-ray {command} {job} --address {head.url}" in done.stderr
+    cluster = rf"it runs on the cluster at {head.url}, Ray {ray.__version__}, 1 node: {re.escape(socket.gethostname())} \([\d.]+\)\n"
+    assert re.search(cluster, done.stderr), done.stderr
     assert "toy: 6 of 6 trials done" in done.stderr
     told = toy.job(job)
     assert "6 of 6 trials done" in told
@@ -312,6 +316,42 @@ def test_the_log_of_a_trial_comes_from_the_files(alone):
     done = alone.command("logs", trial[:-1] + ("0" if trial[-1] != "0" else "1"))
     assert done.returncode == 2
     assert f"did you mean '{trial}'" in sentence(done)
+
+
+def test_the_beginning_of_a_trials_name_is_enough_where_it_is_the_only_one(alone):
+    assert alone.run("--in-process", "--only", "seed=0").returncode == 0
+    (alone.folder / "results" / "torn").mkdir()
+    (alone.folder / "results" / "torn" / "sweep.json").write_text("{")  # is no obstacle
+    trials = {".".join(name.split(".")[2:4])[:7]: name.removesuffix(".parquet") for name in alone.committed()}
+    whole = trials["en-O.s0"]
+    for name, where in ((whole[:-1], []), (whole[:-4], ["--storage", "results"]), ("toy.toy-model.en-O.s0", ["--storage", "results/toy"])):
+        done = alone.command("logs", name, *where)
+        assert done.returncode == 0, done.stderr
+        assert f"UTC {whole} on " in done.stdout
+    for where in ([], ["--storage", "results"]):
+        done = alone.command("logs", "toy.toy-model.en", *where)
+        assert done.returncode == 2
+        assert sentence(done).startswith("'toy.toy-model.en' begins the names of 2 trials; give more of it: toy.toy-model.en-O.s0-")
+    done = alone.command("logs", "toy.toy-model.fr", "--storage", "results")
+    assert (done.returncode, sentence(done)[:27]) == (2, "no trial 'toy.toy-model.fr'")
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+    for job in (["toy-0123abcd", "--storage", "results"], ["raysubmit_x"]):
+        assert sentence(alone.command("logs", *job, "--address", dead)).startswith("no Ray dashboard answers")
+
+
+def test_a_command_on_a_job_names_the_cluster_in_any_shell():
+    assert client.hint("stop", "toy-1", client.ADDRESS) == f"xfer-ray stop toy-1 --address {client.ADDRESS}"
+
+
+def test_a_token_file_that_others_may_read_is_named_where_a_cluster_is_joined_and_only_there(alone):
+    file = alone.folder / "token"
+    file.write_text("0" * 48)
+    file.chmod(0o644)
+    warning = f"xfer-ray: the token file {file} has mode 0644, so others may read it; run: chmod 600 {file}"
+    joining = alone.command("run", "toy.py", "--address", "127.0.0.1:1", RAY_AUTH_TOKEN_PATH=str(file))
+    assert joining.stderr.splitlines()[0] == warning
+    alone_here = alone.command("run", "toy.py", "--in-process", RAY_AUTH_TOKEN_PATH=str(file))
+    assert "token" not in alone_here.stderr
 
 
 @pytest.mark.parametrize(

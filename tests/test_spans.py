@@ -1,5 +1,6 @@
 """Extractive question answering: equal to a plain loop over transformers' own model, in every script."""
 
+import itertools
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -175,16 +176,17 @@ def test_loss_equals_that_of_one_window_at_a_time(checkpoints, real, tmp_path, k
     tokenizer = AutoTokenizer.from_pretrained(checkpoints[kind])
     with training.seeded(0):
         model = encoder.with_head(checkpoints[kind], TASK, RECIPE).eval()
-    lessons = spans.lessons(training.Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints[kind], tmp_path)), real)
+    run = training.Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints[kind], tmp_path))
+    lessons = spans.lessons(run, real)
     expected = [loss for item in real for loss in _plain_losses(model, tokenizer, item, RECIPE)]
     assert len(lessons.tokens) == len(expected) > 2 * len(real)
     assert lessons.weights.tolist() == [1.0] * len(expected)
     batch = np.random.default_rng(0).permutation(len(expected))
-    for size in (7, len(batch)):
-        loss = training.gradient(model, lessons, batch, RECIPE, size)
+    for size, layout in itertools.product((7, len(batch)), ("padded", "sorted", "packed")):
+        loss = training.gradient(replace(run, context=replace(run.context, layout=layout)), lessons, batch, size)
         assert abs(float(loss) - np.mean(expected)) < 1e-5
     for row in range(0, len(batch), 5):
-        assert abs(float(training.gradient(model, lessons, np.array([row]), RECIPE, 1)) - expected[row]) < 1e-5
+        assert abs(float(training.gradient(run, lessons, np.array([row]), 1)) - expected[row]) < 1e-5
 
 
 # ------------------------------------------------------------------------------ the search

@@ -1,5 +1,6 @@
 """Whole sweeps on local Ray, run as a user runs them: by the command line, in a process of its own."""
 
+import json
 import re
 import signal
 import subprocess
@@ -86,10 +87,14 @@ def test_fail_fast_stops_the_sweep(toy):
 @pytest.mark.fault("F1", injected="SIGKILL to itself in a trial without checkpoints")
 def test_a_killed_worker_is_replaced_and_the_trial_done_again(toy, undisturbed):
     toy.fault("de.s1", "kill")
+    [trial] = [t["trial"] for t in json.loads(toy.command("plan", "toy.py", "--json").stdout)["trials"] if ".de-HT-en.s1-" in t["trial"]]
+    earlier = {"error": "stalled: in another run", "traceback": "", "attempts": 2, "host": ""}
+    (toy.results / "failures").mkdir(parents=True)
+    (toy.results / "failures" / f"{trial}.json").write_text(json.dumps(earlier))
     run = toy.run()
     assert run.returncode == 0, run.stderr
-    assert "again    toy.toy-model.de-HT-en.s1" in run.stderr
-    assert "the worker died" in run.stderr
+    assert f"again    {trial}: the worker died" in run.stderr
+    assert "another run" not in run.stderr, "what an earlier run recorded is no reason of this one"
     assert_whole(toy, undisturbed)
 
 
@@ -202,6 +207,14 @@ def test_more_gpus_than_any_node_has_are_refused_before_anything_starts(toy):
     assert run.returncode == 2
     assert "--gpus-per-trial 4 is more than any node has: the largest has 0 GPUs; give at most that" in run.stderr
     assert toy.trained() == []
+
+
+def test_scores_without_the_oracles_choices_are_not_adopted_where_those_are_asked_for(toy):
+    assert toy.run("--in-process").returncode == 0
+    (toy.folder / "toy.py").write_text((toy.folder / "toy.py").read_text().replace('Sweep("toy"', 'Sweep("other"'))
+    run = toy.run("--in-process", "--oracle")
+    assert "adopted" not in run.stderr
+    assert "the oracle chooses among checkpoints, and model toy-model kept none" in run.stderr
 
 
 def test_the_same_digest_in_another_sweep_is_adopted(toy, undisturbed):

@@ -167,7 +167,7 @@ def test_a_checkpoint_on_the_way_holds_the_whole_model(mt5, tmp_path, own):
     folder = with_head(mt5, tmp_path / "own") if own else mt5
     model = text_to_text.loaded(folder, RECIPE)
     (tmp_path / "step").mkdir()
-    resume.writer(model, training.optimizer_of(model, RECIPE), [])(tmp_path / "step")
+    resume.writer(model, training.optimizer_of(model, RECIPE), [], 8)(tmp_path / "step")
     state = {name: value.clone() for name, value in model.state_dict().items()}
     nn.init.zeros_(model.shared.weight)
     nn.init.zeros_(model.lm_head.weight)

@@ -9,16 +9,17 @@ import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from xfer_ray import pretrained, records, results
+from xfer_ray import making, pretrained, records, results
 from xfer_ray.contract import FineTuned
 from xfer_ray.core import Corpus, Example, Model, Trial
 from xfer_ray.data import examples_of
+from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
-from xfer_ray.trial import Desk, attempt, run
+from xfer_ray.trial import attempt, run
 
 READ: list[str] = []
 SIZES = {"train": 90, "test": 30}
@@ -169,7 +170,7 @@ def test_a_made_checkpoint_is_whole_or_made_again(desk, tmp_path):
     )
     storage = desk.results.storage
     assert not pretrained.exists(storage, declared)
-    pretrained.make(storage, declared, tmp_path / "scratch", lambda step, steps: None)
+    making.make(declared, desk, lambda step, steps: None)
     folder = pretrained.fetch(storage, declared, tmp_path / "scratch")
     assert AutoTokenizer.from_pretrained(folder)("Hund")["input_ids"]
     assert len(pretrained.revision(storage, declared)) == 40

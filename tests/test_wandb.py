@@ -44,8 +44,8 @@ def test_wandb_without_what_it_needs_is_refused_before_anything_starts(tmp_path,
 
 
 def test_no_key_travels_to_the_workers(monkeypatch):
+    from xfer_ray.desk import Placement
     from xfer_ray.sweep import connecting
-    from xfer_ray.trial import Placement
 
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert "secret" not in connecting.worker_environment(Placement(wandb="languages"), None).values()

@@ -130,18 +130,18 @@ def _is_this_machine(url: str) -> bool:
     """Whether every node of an open cluster is this machine, as its host name and an address that we can bind show."""
     until = time.monotonic() + SECONDS  # a head that has just started does not know its nodes yet
     while True:
-        nodes = _nodes(url)
-        if nodes:
-            return all(hostname == socket.gethostname() and is_ours(ip) for hostname, ip in nodes)
+        found = nodes(url, {})
+        if found:
+            return all(hostname == socket.gethostname() and is_ours(ip) for hostname, ip in found)
         if time.monotonic() > until:
             return False
         time.sleep(0.5)
 
 
-def _nodes(url: str) -> list[tuple[str, str]]:
-    """Host name and address of each living node, as an open dashboard tells them; none where it does not."""
+def nodes(url: str, authorization: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Host name and address of each living node, as a dashboard tells them to who shows that; none where it does not."""
     try:
-        with _open(f"{_base(url)}/nodes?view=summary") as answer:
+        with _open(urllib.request.Request(f"{_base(url)}/nodes?view=summary", headers=dict(authorization))) as answer:
             return [(node["hostname"], node["ip"]) for node in json.load(answer)["data"]["summary"] if _alive(node)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -175,7 +175,7 @@ def _base(url: str) -> str:
 def _ask(url: str) -> tuple[int, str]:
     """The status that a GET without a token brings, and what the server calls itself."""
     try:
-        with _open(url) as answer:
+        with _open(urllib.request.Request(url)) as answer:
             return int(answer.status or 0), answer.headers.get("Server", "")
     except urllib.error.HTTPError as error:
         return int(error.code or 0), error.headers.get("Server", "")
@@ -188,7 +188,7 @@ def _ask(url: str) -> tuple[int, str]:
         ) from error
 
 
-def _open(url: str) -> urllib.response.addinfourl:
-    handlers = [urllib.request.ProxyHandler({})] if is_local(url) else []
-    answer: urllib.response.addinfourl = urllib.request.build_opener(*handlers).open(url, timeout=SECONDS)
+def _open(asked: urllib.request.Request) -> urllib.response.addinfourl:
+    handlers = [urllib.request.ProxyHandler({})] if is_local(asked.full_url) else []
+    answer: urllib.response.addinfourl = urllib.request.build_opener(*handlers).open(asked, timeout=SECONDS)
     return answer

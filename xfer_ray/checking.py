@@ -6,27 +6,50 @@ gives the same bytes, and if what it says agrees with its name, with the plan, a
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from xfer_ray import compact
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError
-from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, has_plan, predictions_table, read_plan, schema_of, to_bytes
+from xfer_ray.results import (
+    Plan,
+    Results,
+    from_bytes,
+    has_plan,
+    predictions_table,
+    read_plan,
+    schema_of,
+    summed_up,
+    to_bytes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_TRIAL = re.compile(r".+\.s\d+-[0-9a-f]{12}")
+_TRIAL = re.compile(r"[^/]+\.s\d+-[0-9a-f]{12}")
 _EXAMPLES = re.compile(r"[a-z0-9_-]+\.[^/]+")
+_FILES = (("scores", _TRIAL), ("predictions", _TRIAL), ("examples", _EXAMPLES))  # what each folder holds
+_KINDS: tuple[Literal["predictions"], Literal["scores"]] = ("predictions", "scores")  # of a trial
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+\.\d+\.\d+")
 _ANSWERED = ("target", "selection", "example")  # what tells one prediction of a trial from another
 _SCORED = ("target", "split", "metric", "selection")  # likewise for scores
 _EQUAL = 1e-9  # a mean reckoned in another order of addition differs by less
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file says: its rows; and which bytes it has, and for scores which bytes their predictions file had."""
+
+    rows: pd.DataFrame
+    sha256: str
+    summed_up: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Finding:
 def check(results: Results, repair: bool = False) -> list[Finding]:
     """What is wrong with the files of a sweep; `repair` moves what is damaged, so that the next run does it again."""
     plan, findings = _plan(results)
-    findings += [*_foreign(results), *_examples(results), *_trials(results, plan), *_cache(results)]
+    findings += [*_foreign(results), *_obstacles(results), *_examples(results), *_trials(results, plan), *_cache(results)]
     for finding in findings if repair else ():
         if finding.damage:
             results.storage.move(finding.path, f"{results.folder('damaged')}/{finding.path.removeprefix(results.sweep + '/')}")
@@ -63,10 +86,18 @@ def _cache(results: Results) -> Iterator[Finding]:
 
 
 def _foreign(results: Results) -> Iterator[Finding]:
-    for kind, spelling in (("scores", _TRIAL), ("predictions", _TRIAL), ("examples", _EXAMPLES)):
+    for kind, spelling in _FILES:
         for name in results.storage.sizes(results.folder(kind)):
             if _stem(name, spelling) is None:
                 yield Finding(f"{results.folder(kind)}/{name}", "it is not a file of this sweep", damage=False)
+
+
+def _obstacles(results: Results) -> Iterator[Finding]:
+    """What has the name of a file and is none, so that nobody can put the file; only a disk can hold such a thing."""
+    for kind, spelling in _FILES if results.storage.is_local else ():
+        for entry in sorted(Path(results.storage.url, results.folder(kind)).glob("*.parquet")):
+            if spelling.fullmatch(entry.stem) and not entry.is_file():
+                yield Finding(f"{results.folder(kind)}/{entry.name}", "it is a folder, or a link that leads nowhere, and no file")
 
 
 def _stem(name: str, spelling: re.Pattern[str]) -> str | None:
@@ -82,47 +113,54 @@ def _names(results: Results, kind: str, spelling: re.Pattern[str]) -> list[str]:
 def _examples(results: Results) -> Iterator[Finding]:
     for name in _names(results, "examples", _EXAMPLES):
         path = results.table("examples", name)
-        rows, reason = _read(results, path)
-        if rows is not None:
-            reason = _repeated(rows, ("id",))
+        file, reason = _read(results, path)
+        if file is not None:
+            reason = _repeated(file.rows, ("id",))
         if reason:
             yield Finding(path, reason)
 
 
 def _trials(results: Results, plan: Plan | None) -> Iterator[Finding]:
-    planned = {trial.trial: trial for trial in plan.trials} if plan else {}
-    predicted = set(_names(results, "predictions", _TRIAL))
-    scored = set(_names(results, "scores", _TRIAL))
-    for name in sorted(predicted | scored):
-        answers, scores = results.table("predictions", name), results.table("scores", name)
-        predictions, reason = _read(results, answers) if name in predicted else (None, "")
-        if predictions is not None:
-            reason = _fault_of_predictions(predictions, name)
-        if reason:
-            yield Finding(answers, reason)
-            if name in scored:
-                yield Finding(scores, "the predictions that it sums up are damaged")
-        elif name in scored:
-            rows, reason = _read(results, scores)
-            if rows is not None:
-                reason = _fault_of_scores(rows, name, results.sweep) or _shortfall(rows, plan, planned.get(name), predictions)
+    targets = {trial.trial: plan.tasks[trial.task].targets for trial in plan.trials if trial.task in plan.tasks} if plan else {}
+    there = {kind: set(_names(results, kind, _TRIAL)) for kind in _KINDS}
+    for name in sorted(set.union(*there.values())):
+        paths: dict[str, str] = {kind: results.table(kind, name) for kind in _KINDS if name in there[kind]}
+        for kind, reason in _faults(results, name, paths, targets.get(name, ())).items():
             if reason:
-                yield Finding(scores, reason)
+                yield Finding(paths[kind], reason)
+
+
+def _faults(results: Results, trial: str, paths: Mapping[str, str], targets: Sequence[str]) -> dict[str, str]:
+    """What is wrong with those files of a trial that are there."""
+    predictions, reason = _read(results, paths["predictions"]) if "predictions" in paths else (None, "")
+    if predictions is not None:
+        reason = _fault_of_predictions(predictions.rows, trial)
+    if reason:
+        return {kind: reason if kind == "predictions" else "the predictions that it sums up are damaged" for kind in paths}
+    scores, reason = _read(results, paths["scores"]) if "scores" in paths else (None, "")
+    if scores is not None:
+        reason = _fault_of_scores(scores.rows, trial, results.sweep)
+    if scores is None or reason:
+        return {"scores": reason}
+    if predictions is not None and scores.summed_up not in ("", predictions.sha256):
+        told = f"the scores sum up predictions whose sha256 begins with {scores.summed_up[:12]}, and not {predictions.sha256[:12]} as these"
+        return dict.fromkeys(paths, told)
+    return {"scores": _shortfall(scores.rows, targets, predictions)}
 
 
 # ------------------------------------------------------------------------------ one file
 
 
-def _read(results: Results, path: str) -> tuple[pd.DataFrame | None, str]:
-    """The rows of a file, or why there are none."""
+def _read(results: Results, path: str) -> tuple[_File | None, str]:
+    """What a file says, or why it says nothing."""
     data = results.storage.read(path)
     try:
         table = from_bytes(data, path)
-        first = table.to_pandas()
-        reason = _unlike_written(table, data) or _readers_differ(first, data)
+        file = _File(table.to_pandas(), hashlib.sha256(data).hexdigest(), summed_up(table))
+        reason = _unlike_written(table, data) or _readers_differ(file.rows, data)
     except ValueError as error:  # DataError is one, and so is text that is not UTF-8
         return None, str(error).removeprefix(f"{path} is damaged: ").partition("; `xfer-ray")[0]
-    return (None, reason) if reason else (first, "")
+    return (None, reason) if reason else (file, "")
 
 
 def _unlike_written(table: pa.Table, data: bytes) -> str:
@@ -194,16 +232,15 @@ def _repeated(rows: pd.DataFrame, key: tuple[str, ...]) -> str:
     return "" if twice.empty else f"it holds {' '.join(map(str, twice.iloc[0][list(key)]))} more than once"
 
 
-def _shortfall(rows: pd.DataFrame, plan: Plan | None, planned: PlannedTrial | None, predictions: pd.DataFrame | None) -> str:
+def _shortfall(rows: pd.DataFrame, targets: Sequence[str], predictions: _File | None) -> str:
     """What is missing of a trial that ran here; an imported one, which has no versions, may have holes and no predictions."""
     if not rows["versions"].any():
         return ""
-    targets = plan.tasks[planned.task].targets if plan and planned else ()
     for metric, scores in rows.groupby("metric"):
         missing = [target for target in targets if target not in set(scores["target"])]
         if missing:
             return f"it lacks the {metric} of {', '.join(missing)}"
-    return "its predictions are missing" if predictions is None else _disagreement(rows, predictions)
+    return "its predictions are missing" if predictions is None else _disagreement(rows, predictions.rows)
 
 
 def _disagreement(rows: pd.DataFrame, predictions: pd.DataFrame) -> str:

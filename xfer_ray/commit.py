@@ -1,11 +1,14 @@
 """How a trial becomes done: predictions first, then scores, created only if absent and read back.
 
 So a trial is executed at least once and visible exactly once. A process that dies in between leaves predictions that count
-for nothing and that the next attempt replaces.
+for nothing and that the next attempt replaces. Scores name the predictions that they sum up, so that of two executions at the
+same time neither leaves its own beside the scores of the other.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +27,12 @@ from xfer_ray.results import (
     is_done,
     predictions_table,
     put_json,
+    scores_table,
+    summed_up,
     to_bytes,
 )
+
+log = logging.getLogger(__name__)
 
 CPU_TOLERANCE, GPU_TOLERANCE = 1e-6, 0.005  # two executions of one trial agree within these
 Commit = Literal["committed", "same", "conflict"]
@@ -34,26 +41,56 @@ Commit = Literal["committed", "same", "conflict"]
 def commit(results: Results, scores: Sequence[Score], predictions: Sequence[Prediction]) -> Commit:
     """Make a trial's results visible, once: `same` if an equal result was there first, `conflict` if another one was."""
     trial = scores[0].trial
+    before = _predictions(results, trial)
     if is_done(results, trial):  # never touch the predictions that belong to committed scores
         return _compare(results, scores)
-    put_predictions(results, trial, predictions)
-    return put_scores(results, scores)
+    mine = put_predictions(results, trial, predictions)
+    ending = put_scores(results, scores, _sha256(mine))
+    _settle(results, trial, (mine, before))
+    return ending
 
 
-def put_predictions(results: Results, trial: str, predictions: Sequence[Prediction]) -> None:
-    """The first half of a commit: nothing counts yet."""
-    results.storage.replace(results.table("predictions", trial), to_bytes(predictions_table(predictions)))
+def put_predictions(results: Results, trial: str, predictions: Sequence[Prediction]) -> bytes:
+    """The first half of a commit: nothing counts yet. Returns the bytes of the file."""
+    data = to_bytes(predictions_table(predictions))
+    results.storage.replace(results.table("predictions", trial), data)
+    return data
 
 
-def put_scores(results: Results, scores: Sequence[Score]) -> Commit:
-    """The second half: from now on the trial is done."""
-    data = to_bytes(flat_table(Score, scores))
+def put_scores(results: Results, scores: Sequence[Score], predictions: str = "") -> Commit:
+    """The second half: from now on the trial is done. `predictions` is the sha256 of the file that the scores sum up, if there is one."""
+    data = to_bytes(scores_table(scores, predictions))
     path = results.table("scores", scores[0].trial)
     if not results.storage.create(path, data):
         return _compare(results, scores)
     if results.storage.read(path) != data:
         raise StorageError(f"{results.storage.url}/{path} does not read back as it was written; check the disk, or the bucket")
     return "committed"
+
+
+def _settle(results: Results, trial: str, known: Sequence[bytes]) -> None:
+    """Put back the predictions that the committed scores sum up, if another execution has put its own since, and if they are `known`."""
+    path = results.table("scores", trial)
+    named = summed_up(from_bytes(results.storage.read(path), path))
+    if _sha256(_predictions(results, trial)) == named:
+        return
+    for data in known:
+        if _sha256(data) == named:
+            results.storage.replace(results.table("predictions", trial), data)
+            return
+    log.warning("the predictions of %s are those of another execution than its scores; `xfer-ray check --repair` has it done again", trial)
+
+
+def _predictions(results: Results, trial: str) -> bytes:
+    """The predictions file of a trial as it stands, empty if there is none."""
+    try:
+        return results.storage.read(results.table("predictions", trial))
+    except FileNotFoundError:
+        return b""
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _compare(results: Results, scores: Sequence[Score]) -> Commit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from xfer_ray.core import Example, Examples, Task
+from xfer_ray.core import Example, Examples, Layout, Task
 from xfer_ray.errors import DataError
 from xfer_ray.recipe import Recipe
 
@@ -28,7 +28,7 @@ class Keeper(Protocol):
         ...
 
     def fetch(self, step: int) -> Path:
-        """A local folder with the checkpoint of this step."""
+        """A local folder with the checkpoint of this step; LookupError where it is lost: with those after it, it is given up."""
         ...
 
     def prune(self, needed: Collection[int]) -> None:
@@ -63,6 +63,7 @@ class Context:
     revision: str | None
     cache: Path  # tokenized corpora, shared by the trials of this node
     micro_batch: int | None = None
+    layout: Layout | None = None
     report: Callable[[int, int], None] = lambda step, steps: None
     alive: Callable[[], None] = lambda: None
     observe: Observe = lambda kind, value: None

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 from xfer_ray.errors import DataError, DeclarationError, demand, is_count, unknown
 from xfer_ray.identity import Json, declaration, digest
@@ -257,6 +257,7 @@ class Task:
 
 
 FAMILIES = ("encoder", "text_to_text", "majority")
+Layout = Literal["padded", "sorted", "packed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +265,8 @@ class Model:
     """A pre-trained checkpoint, its family, and its Recipe.
 
     `checkpoint` is a hub id, a folder, or a Pretraining; `revision` a 40-hex commit where one is known. `family` is a name
-    or a `fine_tune` function (contract.py). `gpus` and `micro_batch` say how it meets a device and change nothing that it predicts.
+    or a `fine_tune` function (contract.py). `gpus`, `micro_batch` and `layout` (padded, sorted or packed; None: what is fastest)
+    say how it meets a device and change nothing that it predicts.
     """
 
     name: str
@@ -274,6 +276,7 @@ class Model:
     revision: str | None = None
     gpus: float = 1.0
     micro_batch: int | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         demand(bool(_NAME.fullmatch(self.name)), f"model name {self.name!r} has characters other than a-z 0-9 _ -, or over 64")
@@ -291,6 +294,8 @@ class Model:
             isinstance(self.gpus, int | float) and math.isfinite(self.gpus) and self.gpus >= 0,
             f"gpus of model {self.name} is {self.gpus!r}; give a fraction such as 0.5, or 0",
         )
+        if self.layout not in (None, *get_args(Layout)):
+            raise unknown(f"layout of model {self.name}", str(self.layout), get_args(Layout))
         declaration(self.family)
         micro, batch = self.micro_batch, self.recipe.batch_size
         divisors = ", ".join(str(d) for d in range(1, (batch or 0) + 1) if batch and batch % d == 0) or "any"

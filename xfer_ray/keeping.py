@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import re
 import shutil
+import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -31,7 +36,9 @@ class Checkpoints:
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._storage, self._path = results.storage, results.checkpoints(trial)
-        self._scratch, self._seconds, self._keep_all = scratch / "checkpoints" / trial, seconds, keep_all
+        self._seconds, self._keep_all = seconds, keep_all
+        self._parent = scratch / "checkpoints" / socket.gethostname()  # in a shared cache locks may not reach other nodes
+        self._scratch: _Scratch | None = None
         self._leaving, self._last = leaving, time.monotonic()
 
     def due(self) -> bool:
@@ -40,31 +47,39 @@ class Checkpoints:
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Put what `write` leaves in a folder."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=self._here()) as folder:
             write(Path(folder))
             folders.put(self._storage, self._at(step), Path(folder))
         self._last = time.monotonic()
 
     def latest(self) -> int | None:
-        """The newest step whose checkpoint is complete and undamaged; a damaged one is removed and said so in the log."""
-        for step in sorted(self._steps(), reverse=True):
+        """The newest step up to which every checkpoint is complete and undamaged: the choice may fall on any of them."""
+        newest = None
+        for step in sorted(self._steps()):
             try:
                 self.fetch(step)
-            except (DataError, FileNotFoundError) as error:
-                log.warning("%s; an earlier checkpoint, or none, is gone on from", error)
-                folders.delete(self._storage, self._at(step))
-            else:
-                log.info("going on from step %d", step)
-                return step
-        return None
+            except LookupError:
+                break
+            newest = step
+        if newest is not None:
+            log.info("going on from step %d", newest)
+        return newest
 
     def fetch(self, step: int) -> Path:
-        """A copy of a checkpoint, the only one on this node at a time."""
-        self._forget()
-        folder = self._scratch / f"step-{step}"
-        folder.mkdir(parents=True)
-        folders.copy(self._storage, self._at(step), folder)
+        """A copy of a checkpoint, the only one that this attempt has at a time.
+
+        LookupError where it is damaged or gone: then it and those after it are given up, so that an attempt makes them again.
+        """
+        for copy in self._here().glob("step-*"):
+            shutil.rmtree(copy)
+        folder = self._here() / f"step-{step}"
+        folder.mkdir()
+        try:
+            folders.copy(self._storage, self._at(step), folder)
+        except (DataError, FileNotFoundError) as error:
+            log.warning("%s; an earlier checkpoint, or none, is gone on from", error)
+            self._give_up(step)
+            raise LookupError(f"the checkpoint of step {step} was damaged or gone; the next attempt makes it again") from error
         return folder
 
     def prune(self, needed: Collection[int]) -> None:
@@ -76,7 +91,20 @@ class Checkpoints:
         """Remove them all: the trial is done."""
         for name in self._storage.sizes(self._path):
             self._storage.delete(f"{self._path}/{name}")
-        self._forget()
+        if self._scratch:
+            self._scratch.remove()
+            self._scratch = None
+
+    def _here(self) -> Path:
+        if self._scratch is None or not self._scratch.path.is_dir():  # whoever empties a cache does no harm
+            self._scratch = _Scratch(self._parent)
+        return self._scratch.path
+
+    def _give_up(self, step: int) -> None:
+        """Remove this checkpoint and those that a run made after it; the newest first, so that half of this leaves a shorter run."""
+        for later in sorted(self._steps() | {step}, reverse=True):
+            if later >= step:
+                folders.delete(self._storage, self._at(later))
 
     def _steps(self) -> set[int]:
         found = (re.fullmatch(rf"step-(\d+)/{folders.MARKER}", name) for name in self._storage.sizes(self._path))
@@ -85,5 +113,37 @@ class Checkpoints:
     def _at(self, step: int) -> str:
         return f"{self._path}/step-{step}"
 
-    def _forget(self) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
+
+class _Scratch:
+    """A folder that one attempt alone uses, gone when it ends; those of killed processes are removed when the next one is made."""
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(parents=True, exist_ok=True)
+        with (parent / "lock").open("w") as turn:  # nobody sees a new folder before its own lock is held
+            with contextlib.suppress(OSError):  # a file system without locks, where nothing is taken for left either
+                fcntl.flock(turn, fcntl.LOCK_EX)
+            for folder in parent.glob("*/"):
+                left = _lock(folder / "lock")
+                if left is not None:
+                    _remove(folder, left)
+            self.path = Path(tempfile.mkdtemp(dir=parent))
+            self.remove = weakref.finalize(self, _remove, self.path, _lock(self.path / "lock"))
+
+
+def _lock(file: Path) -> int | None:
+    """Hold a file until its handle is closed or this process ends; None where another process holds it."""
+    handle = None
+    try:
+        handle = os.open(file, os.O_CREAT | os.O_WRONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle
+
+
+def _remove(folder: Path, lock: int | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)

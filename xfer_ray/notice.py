@@ -1,4 +1,4 @@
-"""Ending a trial from outside: a notice to leave, which it heeds at its next step, and a watch over one that has stalled."""
+"""Ending from outside what trains: a notice to leave, which it heeds at its next step, and a watch over what has stalled."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+GRACE_SECONDS = 30.0  # what a stopping command gives to what it runs
 STALLED = 75  # how a process ends whose trial has stalled: EX_TEMPFAIL, try again
 LAST_WORDS_SECONDS = 30.0
 _given = threading.Event()
 
 
 class Interrupted(Exception):
-    """A trial was asked to leave and left; what it had learned is in its last checkpoint."""
+    """A run was asked to leave and left; what it had learned is in its last checkpoint."""
 
 
 class Leaving:
@@ -36,7 +38,7 @@ class Leaving:
 
 
 def given() -> bool:
-    """Whether this process got SIGTERM while it heeded it."""
+    """Whether this process got a signal that was a notice to it."""
     return _given.is_set()
 
 
@@ -49,6 +51,46 @@ def heeded() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def soft(say: Callable[[str], None], pass_on: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Within the block the first Ctrl-C or SIGTERM is a notice, which `pass_on` carries further; at its end it does what it did before.
+
+    So does a second one at once, which comes by itself after the grace.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    after = {number: signal.default_int_handler if action == signal.SIG_IGN else action for number, action in before.items()}
+    noted: list[int] = []
+    late = threading.Timer(GRACE_SECONDS, lambda: os.kill(os.getpid(), noted[0]))
+    late.daemon = True
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        _given.set()
+        _let(after)  # also where it was ignored, as in the background of a script
+        late.start()
+        threading.Thread(target=pass_on, daemon=True).start()  # this one may be in the middle of anything
+        say(f"stopping: what is running saves itself, for at most {GRACE_SECONDS:.0f} s; once more stops at once")
+
+    _given.clear()
+    _let(dict.fromkeys(before, note))
+    try:
+        yield
+    except Interrupted:
+        if not noted:
+            raise
+    finally:
+        late.cancel()
+        if not noted:
+            _let(before)
+    if noted:
+        signal.raise_signal(noted[0])
+
+
+def _let(actions: Mapping[signal.Signals, Any]) -> None:
+    for number, action in actions.items():
+        signal.signal(number, action)
 
 
 @contextlib.contextmanager

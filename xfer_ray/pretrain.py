@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import sys
@@ -13,11 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from xfer_ray import pretrained, run, sweepfile
+from xfer_ray import making, notice, pretrained, run, sweepfile
+from xfer_ray.desk import Desk, Placement
 from xfer_ray.errors import DeclarationError, unknown
 from xfer_ray.recipe import Pretraining
+from xfer_ray.results import Results
 from xfer_ray.storage import Storage, open_storage
-from xfer_ray.trial import Placement
 
 if TYPE_CHECKING:
     from xfer_ray.models.pretraining import Point
@@ -71,19 +71,23 @@ def _chosen(declared: dict[str, Pretraining], options: Options) -> dict[str, Pre
 
 
 def _make(name: str, pretraining: Pretraining, storage: Storage, options: Options, module: ModuleType) -> None:
-    show = _Display(name, pretraining)
+    desk = Desk(Results(storage, "pretrained"), run.scratch(), checkpoint_seconds=options.seconds)
     if options.workers == 1:
-        make = functools.partial(pretrained.make, watch=show.points, seconds=options.seconds)
-        make(storage, pretraining, run.scratch(), lambda step, steps: None)
+        with notice.soft(_say):
+            making.make(pretraining, desk, lambda step, steps: None, _Display(name, pretraining).points)
         return
     from xfer_ray.sweep import connecting  # imports Ray
     from xfer_ray.sweep import pretraining as training
 
     connecting.connect(Placement(options.address or os.environ.get("RAY_ADDRESS")), module)
     try:
-        training.pretrain_together(pretraining, storage, run.scratch(), options.workers, seconds=options.seconds)
+        training.pretrain_together(pretraining, desk, options.workers, _say)
     finally:
         connecting.disconnect()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _Display:

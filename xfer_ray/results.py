@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PLAN_VERSION = 1
-_TRIAL = re.compile(r".+\.s\d+-[0-9a-f]{12}")
+_SUMMED_UP = b"xfer_ray.predictions"
+_TRIAL = re.compile(r"[^/]+\.s\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,17 @@ def flat_table(kind: type, rows: Sequence[typing.Any]) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema_of(kind))
+
+
+def scores_table(scores: Sequence[Score], predictions: str = "") -> pa.Table:
+    """Scores as a table; its metadata, where pandas and its like do not look, name the sha256 of the predictions file that it sums up."""
+    table = flat_table(Score, scores)
+    return table.replace_schema_metadata({_SUMMED_UP: predictions}) if predictions else table
+
+
+def summed_up(scores: pa.Table) -> str:
+    """The sha256 of the predictions file that a table of scores sums up; empty where it does not say, as that of imported ones."""
+    return str((scores.schema.metadata or {}).get(_SUMMED_UP, b"").decode())
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> pa.Table:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from xfer_ray import adoption, plan, pretrained, records, results, storage
+from xfer_ray import adoption, making, notice, plan, pretrained, records, results, storage
 from xfer_ray.core import Sweep, Trial
+from xfer_ray.desk import Desk, Outcome, Placement
 from xfer_ray.errors import DeclarationError, StorageError
 from xfer_ray.progress import Progress
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
-from xfer_ray.trial import Desk, Outcome, Placement, attempt
+from xfer_ray.trial import attempt
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, place
     done = results.done(found)
     missing = [t for t in chosen if t.id not in done and t.id not in blocked]
     scored = {t.task.name: t.task.metrics for t in missing}
-    adopted = {p.trial for p in adoption.adopt(found, [planned[t.id] for t in missing], scored)}
+    adopted = {p.trial for p in adoption.adopt(found, [planned[t.id] for t in missing], scored, oracle=desk.oracle)}
     missing = [t for t in missing if t.id not in adopted]
     blocked = {trial: reason for trial, reason in blocked.items() if trial not in done}
     count = len([t for t in chosen if t.id in done]) + len(adopted)
@@ -70,8 +72,9 @@ def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module:
     made = {t.model.checkpoint.digest: t.model.checkpoint for t in missing if isinstance(t.model.checkpoint, Pretraining)}
     to_make = [p for p in made.values() if not pretrained.exists(desk.results.storage, p)]
     if placement.in_process:
-        ready, failed = _split(missing, _make(to_make, desk, progress), desk, progress)
-        return failed | _in_process(ready, desk, progress, placement.fail_fast)
+        with notice.soft(progress.say):
+            ready, failed = _split(missing, _make(to_make, desk, progress), desk, progress)
+            return failed | _in_process(ready, desk, progress, placement.fail_fast)
     from xfer_ray.sweep import connecting, pretraining, tuning  # imports Ray
 
     connecting.connect(placement, module)
@@ -80,8 +83,9 @@ def _execute(missing: Sequence[Trial], desk: Desk, placement: Placement, module:
         return failed | (tuning.fit(ready, desk, placement, progress) if ready else {})
     finally:
         connecting.disconnect()
-        for trial in records.running(desk.results) & {t.id for t in missing}:  # one listing, where most have left nothing
-            records.clear_running(desk.results, trial)
+        names = {t.id for t in missing} | {making.name_of(one) for one in to_make}
+        for name in records.running(desk.results) & names:  # one listing, where most have left nothing
+            records.clear_running(desk.results, name)
 
 
 def _split(missing: Sequence[Trial], broken: dict[str, str], desk: Desk, progress: Progress) -> tuple[list[Trial], dict[str, str]]:
@@ -103,12 +107,11 @@ def _make(to_make: Sequence[Pretraining], desk: Desk, progress: Progress) -> dic
     broken = {}
     for pretraining in to_make:
         progress.note(f"pre-training {pretraining.digest}")
-        try:
-            pretrained.make(desk.results.storage, pretraining, desk.scratch, lambda step, steps: None)
-        except StorageError:
-            raise
-        except Exception as error:
-            broken[pretraining.digest] = f"{type(error).__name__}: {error}"
+        outcome = _tried(functools.partial(making.attempt, pretraining, desk, capture=False), pretraining.digest)
+        if outcome.state == "storage":
+            raise StorageError(outcome.reason)
+        if outcome.state == "failed":
+            broken[pretraining.digest] = outcome.reason
     progress.note("")
     return broken
 
@@ -117,7 +120,7 @@ def _in_process(missing: Sequence[Trial], desk: Desk, progress: Progress, fail_f
     failed: dict[str, str] = {}
     for trial in missing:
         progress.started(trial.id)
-        outcome = _tried(trial, desk)
+        outcome = _tried(functools.partial(attempt, trial, desk, capture=False), trial.id)
         progress.finished(trial.id, outcome.state, outcome.reason)
         if outcome.state == "storage":
             raise StorageError(outcome.reason)
@@ -128,9 +131,13 @@ def _in_process(missing: Sequence[Trial], desk: Desk, progress: Progress, fail_f
     return failed
 
 
-def _tried(trial: Trial, desk: Desk) -> Outcome:
-    """One attempt; there is no worker to replace here, so what is raised is a failure too."""
+def _tried(once: Callable[[], Outcome], name: str) -> Outcome:
+    """One attempt, unless it is time to leave; there is no worker to replace here, so what is raised is a failure too."""
+    if notice.given():
+        raise notice.Interrupted(f"asked to leave before {name}")
     try:
-        return attempt(trial, desk, capture=False)
+        return once()
+    except notice.Interrupted:
+        raise
     except (Exception, SystemExit) as error:
-        return Outcome(trial.id, "failed", f"{type(error).__name__}: {error}")
+        return Outcome(name, "failed", f"{type(error).__name__}: {error}")

@@ -18,6 +18,7 @@ from typing import Any
 from xfer_ray import card, corpora, data, revisions
 from xfer_ray.core import Corpus, Example, Examples, Task, is_commit
 from xfer_ray.corpora import CorpusFolder
+from xfer_ray.desk import Placement
 from xfer_ray.errors import DataError, DeclarationError, XferRayError, demand
 from xfer_ray.identity import Json, declaration
 from xfer_ray.models import checkpoints
@@ -28,7 +29,6 @@ from xfer_ray.translation import assembly, opening, translator
 from xfer_ray.translation.assembly import Memory, Route
 from xfer_ray.translation.projection import Rule
 from xfer_ray.translation.translator import Translation, Translator
-from xfer_ray.trial import Placement
 
 
 @dataclass(frozen=True)

@@ -3,90 +3,34 @@
     sweep file -> Trial -> run(trial, desk) -> predictions/<trial>.parquet, scores/<trial>.parquet -> tables
 
 A trial fine-tunes one model on one source corpus with one seed, answers every target zero-shot in one pass, and commits.
-data.py reads, a module of models/ trains, keeping.py holds the checkpoints on the way, scoring.py answers and scores.
+data.py reads, a module of models/ trains, keeping.py holds the checkpoints on the way, scoring.py answers and scores;
+attempt.py keeps the log and the record of a failure around it.
 It needs no Ray: `sweep/tuning.py` calls `attempt` on a worker, `run.py` calls it in process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import importlib
-import importlib.metadata
-import io
-import json
 import logging
 import socket
-import sys
+import tempfile
 import time
-import traceback
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, data, notice, pretrained, records, redact, results, scoring
+from xfer_ray import commit, data, notice, pretrained, results, scoring
+from xfer_ray.attempt import attempted, heartbeat
 from xfer_ray.contract import Context, FineTune, FineTuned, Observe
 from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
-from xfer_ray.errors import DataError, StorageError, UnfitError, XferRayError
+from xfer_ray.desk import Desk, Outcome
+from xfer_ray.errors import DataError, XferRayError
 from xfer_ray.identity import canonical
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.recipe import Pretraining
-from xfer_ray.results import Results
-
-HEARTBEAT_SECONDS = 1.0  # how often a running trial says where it is; for display only
-COMPARED = ("xfer_ray", "torch", "transformers", "datasets")  # packages whose versions must be the same on every node
-FAR_HEARTBEAT_SECONDS = 15.0  # the same on an object store, where each time costs money
-
-
-def _ignore(*told: object) -> None:
-    """Nobody listens; a function with a name, since a Desk travels."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where a trial works: its results, this node's scratch folder, and the revisions that `run` resolved.
-
-    `oracle` also scores the last step and, for each target, the one that the target's own dev set would choose. `versions` are
-    those of the packages that plan the sweep; a worker with others refuses. `leave` is asked whether the trial is to end early.
-    """
-
-    results: Results
-    scratch: Path
-    revisions: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    keep_models: bool = False
-    oracle: bool = False
-    checkpoint_seconds: float = 600.0
-    stall_seconds: float = 3600.0
-    versions: str = ""
-    leave: Callable[[], bool] = notice.given
-    alive: Callable[[], None] = _ignore
-    observe: Observe = _ignore
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How trials meet the machines; None means: decide from what is there. `in_process` does without Ray."""
-
-    address: str | None = None
-    gpus_per_trial: float | None = None
-    cpus_per_trial: int = 1
-    max_concurrent: int | None = None
-    max_failures: int = 2
-    fail_fast: bool = False
-    in_process: bool = False
-    wandb: str | None = None  # a project of Weights & Biases that hears of each trial that ends
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended, and why: `committed`, `same`, `conflict`, `done` (somebody was first), `failed`, `storage`, `interrupted`."""
-
-    trial: str
-    state: str
-    reason: str = ""
 
 
 def run(trial: Trial, desk: Desk) -> str:
@@ -131,55 +75,8 @@ def run(trial: Trial, desk: Desk) -> str:
 
 
 def attempt(trial: Trial, desk: Desk, *, capture: bool = True) -> Outcome:
-    """Run a trial, keep its log, and leave a failure record.
-
-    What trying again cannot mend comes back as an outcome; other exceptions are raised, so that the scheduler tries again.
-    `capture` sends what the trial prints to its log, and ends this process should the trial stall; without it, what it prints
-    goes to the screen, and a debugger works.
-    """
-    seconds = desk.stall_seconds if capture else 0.0
-    try:
-        with (
-            _logged(trial, desk, capture=capture) as text,
-            notice.watch(seconds, lambda stacks: _stalled(trial, desk, text.getvalue(), stacks)) as alive,
-        ):
-            return _attempt(trial, dataclasses.replace(desk, alive=alive))
-    except StorageError as error:  # nothing can be recorded where nothing can be written
-        return Outcome(trial.id, "storage", str(error))
-
-
-def _attempt(trial: Trial, desk: Desk) -> Outcome:
-    try:
-        _demand_versions(desk)
-        return Outcome(trial.id, run(trial, desk))
-    except (StorageError, notice.Interrupted):
-        raise
-    except XferRayError as error:
-        records.put_failure(desk.results, trial.id, str(error), traceback.format_exc(), socket.gethostname())
-        logging.getLogger(__name__).error(traceback.format_exc())
-        return Outcome(trial.id, "failed", str(error))
-    except (Exception, SystemExit) as error:
-        records.put_failure(desk.results, trial.id, f"{type(error).__name__}: {error}", traceback.format_exc(), socket.gethostname())
-        raise
-    finally:
-        records.clear_running(desk.results, trial.id)
-
-
-def _demand_versions(desk: Desk) -> None:
-    """Refuse to compute with other versions than the sweep was planned with: their scores would not be comparable."""
-    planned, here = (json.loads(text) if text else {} for text in (desk.versions, scoring.versions()))
-    other = [name for name in COMPARED if name in planned and planned[name] != here[name]]
-    if other:
-        told = ", ".join(f"{name} {here[name]} where the sweep has {planned[name]}" for name in other)
-        raise UnfitError(f"{socket.gethostname()} has {told}; install the same versions on every node (`xfer-ray doctor` lists them)")
-
-
-def _stalled(trial: Trial, desk: Desk, text: str, stacks: str) -> None:
-    """Leave a record of a trial that gives no sign of life, before its process ends."""
-    reason = f"stalled: no step and no answer for {desk.stall_seconds / 60:g} minutes, so its process was ended"
-    records.put_failure(desk.results, trial.id, reason, stacks, socket.gethostname())
-    records.clear_running(desk.results, trial.id)
-    records.put_log(desk.results, trial.id, f"{text}{reason}\n{stacks}\n")
+    """Run a trial, keep its log, and leave a record of its failure: see attempt.py."""
+    return attempted(trial.id, desk, functools.partial(run, trial), capture=capture)
 
 
 # ------------------------------------------------------------------------------ model
@@ -231,26 +128,31 @@ def _context(trial: Trial, desk: Desk, keeper: Checkpoints, leaving: notice.Leav
     else:
         resolved = desk.revisions.get(model.checkpoint, "")
         checkpoint, revision = model.checkpoint, resolved if is_commit(resolved) else model.revision
-    every = HEARTBEAT_SECONDS if desk.results.storage.is_local else FAR_HEARTBEAT_SECONDS
-    last = -every
+    beat = heartbeat(trial.id, desk)
 
     def report(step: int, steps: int) -> None:
-        nonlocal last
-        desk.alive()
-        desk.observe("progress", step / max(1, steps))
-        if time.monotonic() - last >= every or step == steps:
-            last = time.monotonic()
-            records.put_running(desk.results, trial.id, socket.gethostname(), step, steps)
+        beat(step, steps)
         leaving.heed(step, steps)
 
-    return Context(checkpoint, revision, desk.scratch / "tokens", model.micro_batch, report, desk.alive, desk.observe, keeper=keeper)
+    return Context(
+        checkpoint,
+        revision,
+        cache=desk.scratch / "tokens",
+        micro_batch=model.micro_batch,
+        layout=model.layout,
+        report=report,
+        alive=desk.alive,
+        observe=desk.observe,
+        keeper=keeper,
+    )
 
 
 def _keep(trial: Trial, desk: Desk, fine_tuned: FineTuned) -> None:
-    folder = desk.scratch / "models" / trial.id
     assert fine_tuned.save is not None
-    fine_tuned.save(folder)
-    commit.put_model(desk.results, trial.id, folder)
+    desk.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=desk.scratch) as folder:
+        fine_tuned.save(Path(folder))
+        commit.put_model(desk.results, trial.id, Path(folder))
 
 
 # ------------------------------------------------------------------------------ records
@@ -284,43 +186,3 @@ def checkpoint_name(model: Model, desk: Desk) -> tuple[str, str]:
     if isinstance(model.checkpoint, Pretraining):
         return f"pretrained/{model.checkpoint.digest}", pretrained.revision(desk.results.storage, model.checkpoint)
     return model.checkpoint, desk.revisions.get(model.checkpoint, model.revision or "")
-
-
-class _Echo(io.StringIO):
-    """Keeps what is written, and writes it to the worker's own stderr too, which Ray's dashboard shows first, while the trial runs."""
-
-    def __init__(self, output: typing.TextIO) -> None:
-        super().__init__()
-        self._output = output
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(Exception):  # a worker's full disk is not the trial's failure
-            self._output.write(redact.redacted(text))
-            self._output.flush()
-        return super().write(text)
-
-
-@contextlib.contextmanager
-def _logged(trial: Trial, desk: Desk, *, capture: bool) -> Iterator[io.StringIO]:
-    """Keep what this attempt logs, and prints if `capture`, in `logs/<trial>.log`, errors included."""
-    text = _Echo(sys.stderr) if capture else io.StringIO()
-    handler = logging.StreamHandler(text)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    ours = logging.getLogger(__package__)
-    level = ours.level
-    ours.setLevel(logging.INFO)
-    text.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {trial.id} on {socket.gethostname()}\n")
-    try:
-        with contextlib.ExitStack() as stack:
-            if capture:
-                stack.enter_context(contextlib.redirect_stdout(text))
-                stack.enter_context(contextlib.redirect_stderr(text))
-            yield text
-    except Exception:
-        text.write(traceback.format_exc())
-        raise
-    finally:
-        ours.setLevel(level)
-        logging.getLogger().removeHandler(handler)
-        records.put_log(desk.results, trial.id, text.getvalue())

@@ -44,6 +44,13 @@ audit_app.command("translation")(translating.audit_translation)
 app.add_typer(audit_app, name="audit")
 
 
+def told(error: OSError) -> str:
+    """An error of the system, or of a library that calls its own so, as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    missing = isinstance(error, FileNotFoundError) and error.errno is None
+    return f"there is no file {text}; `xfer-ray check RESULTS` says what else is missing" if missing else text
+
+
 def main() -> None:
     """Run a command; an error of ours is one sentence on stderr and its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -55,7 +62,5 @@ def main() -> None:
         print(f"xfer-ray: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        print(f"xfer-ray: {StorageError(error)}", file=sys.stderr)
+        print(f"xfer-ray: {told(error)}", file=sys.stderr)
         sys.exit(StorageError.exit_code)

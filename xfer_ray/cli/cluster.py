@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -31,6 +32,7 @@ from xfer_ray.cli.options import (
 from xfer_ray.errors import DataError, DeclarationError, demand, unknown
 
 if TYPE_CHECKING:
+    from xfer_ray.results import Results
     from xfer_ray.service.client import Client
 
 Address = Annotated[
@@ -41,6 +43,8 @@ Address = Annotated[
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the log as it grows, and return what the run returns.")]
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SUBMITTED = re.compile(r"[^/]+-[0-9a-f]{8}(-\d+)?")  # as `submit` prints it
+SHOWN = 8  # candidates that a refusal names
 TRIAL = re.compile(r"[^/]+\.s\d+-[0-9a-f]{12}")
 NEXT = (("logs -f", "follows it"), ("status --job", "says how it stands"), ("stop", "ends it"))
 STORES = ("s3", "gs", "az")
@@ -124,7 +128,8 @@ def submit(
             print(f"xfer-ray: job {other} runs this sweep too; a trial that both want is done once, by whoever is first", file=sys.stderr)
     job = jobs.submit(asked, request)
     print(job, flush=True)
-    print(f"  it runs on the cluster without this machine; its results: {storage.rstrip('/')}/{declared.name}", file=sys.stderr)
+    print(f"  it runs on the cluster at {client.described(asked)}", file=sys.stderr)
+    print(f"  this machine may leave; its results: {storage.rstrip('/')}/{declared.name}", file=sys.stderr)
     hints = {client.hint(command, job, url): what for command, what in NEXT}
     for command, what in hints.items():
         print(f"  {command:{max(map(len, hints))}}  {what}", file=sys.stderr)
@@ -133,14 +138,15 @@ def submit(
 
 
 def logs(
-    name: Annotated[str, typer.Argument(metavar="JOB or TRIAL", help="The id of a job, or of a trial.")],
+    name: Annotated[str, typer.Argument(metavar="JOB or TRIAL", help="The id of a job, or of a trial as far as it is the only one.")],
     address: Address = None,
     follow: Follow = False,
-    storage: Annotated[str, typer.Option(help="For a trial: the storage, or the results of one sweep.")] = "results",
+    storage: Annotated[str | None, typer.Option(help="For a trial: the storage, or the results of one sweep. Default: results.")] = None,
 ) -> None:
     """Show what a job has printed, from the cluster, or what a trial has logged, from the files of its sweep."""
-    if TRIAL.fullmatch(name):
-        print(_trial_log(name, storage), end="")
+    log = _trial_log(name, storage)
+    if log is not None:
+        print(log, end="")
         return
     from xfer_ray.service import client, jobs
 
@@ -225,21 +231,50 @@ def _follow(asked: Client, job: str, stream: TextIO) -> None:
     raise typer.Exit(code)
 
 
-def _trial_log(trial: str, where: str) -> str:
-    """The log of a trial, in a storage or in the results of one sweep."""
+def _trial_log(name: str, where: str | None) -> str | None:
+    """The log of a trial, or of the only one whose name begins so, in a storage or in the results of one sweep.
+
+    None where no trial's name begins so and it may be a job's, since it looks like one or nobody named a storage.
+    """
+    places = _places(where or "results")
+    if not TRIAL.fullmatch(name):
+        begun = sorted({trial for place in places for trial in _known(place) if trial.startswith(name)})
+        if not begun and (where is None or SUBMITTED.fullmatch(name)):
+            return None
+        demand(
+            len(begun) <= 1,
+            f"{name!r} begins the names of {len(begun)} trials; give more of it: {', '.join(begun[:SHOWN])}{', …' * (len(begun) > SHOWN)}",
+        )
+        name = begun[0] if begun else name
+    for place in places:
+        if place.storage.exists(place.log(name)):
+            return place.storage.read(place.log(name)).decode(errors="replace")
+    known = {trial for place in places for trial in _known(place)}
+    if name in known:
+        raise DataError(f"trial {name} has no log yet: it has not begun")
+    if not known:
+        raise DeclarationError(f"{where or 'results'} holds no results; give the storage of the sweep with --storage")
+    raise unknown("trial", name, difflib.get_close_matches(name, known, n=3) or sorted(known)[:3])
+
+
+def _places(where: str) -> list[Results]:
+    """The sweeps of a storage, or the one whose results these are."""
     from xfer_ray import results
     from xfer_ray.storage import open_storage
 
     parent, _, name = where.rstrip("/").rpartition("/")
     inside = results.Results(open_storage(parent or "."), name)
+    if name and results.has_plan(inside):
+        return [inside]
     storage = open_storage(where)
-    places = [inside] if name and results.has_plan(inside) else [results.Results(storage, sweep) for sweep in storage.folders()]
-    for place in places:
-        if place.storage.exists(place.log(trial)):
-            return place.storage.read(place.log(trial)).decode(errors="replace")
-    planned = [p.trial for place in places if results.has_plan(place) for p in results.read_plan(place).trials]
-    if trial in planned:
-        raise DataError(f"trial {trial} has no log yet: it has not begun")
-    if not planned:
-        raise DeclarationError(f"{where} holds no results; give the storage of the sweep with --storage")
-    raise unknown("trial", trial, difflib.get_close_matches(trial, planned, n=3) or planned[:3])
+    return [results.Results(storage, sweep) for sweep in storage.folders()]
+
+
+def _known(place: Results) -> set[str]:
+    """The trials that a sweep plans, or has a log of."""
+    from xfer_ray import results
+
+    known = results.stems(place, "logs", ".log")
+    with contextlib.suppress(DataError):  # a damaged plan, or none
+        known |= {planned.trial for planned in results.read_plan(place).trials}
+    return known

@@ -28,6 +28,7 @@ def doctor(
     ] = None,
     storage: Annotated[str | None, typer.Option(help="Where results are to go; every node must reach it.")] = None,
     mirror: Mirror = None,
+    hub: Annotated[bool, typer.Option("--hub", help="Sweeps will read from the Hugging Face hub: out of reach is then unfit.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long a node may take to answer.")] = 60.0,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for a cluster at http://…, as `submit` takes it. Repeatable.")] = None,
     as_json: AsJson = False,
@@ -49,7 +50,7 @@ def doctor(
     if not away:
         use_mirror(mirror)
     found = []
-    for finding in examine(Ask(address, storage, mirror, seconds, environment)):
+    for finding in examine(Ask(address, storage, mirror, hub, seconds, environment)):
         found.append(finding)
         if not as_json and finding.node in ("", "head"):
             print(shown(finding), flush=True)

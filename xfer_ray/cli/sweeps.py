@@ -98,10 +98,10 @@ def run(
     ] = None,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
+    from xfer_ray import access, results, revisions, scoring, sweepfile
     from xfer_ray import plan as planning
-    from xfer_ray import results, revisions, scoring, sweepfile
     from xfer_ray import run as running
-    from xfer_ray.trial import Desk, Placement
+    from xfer_ray.desk import Desk, Placement
 
     use_mirror(mirror)
     declared, module = sweepfile.read(sweep)
@@ -112,6 +112,8 @@ def run(
     results.write_plan(found, results.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes, 60 * stall_minutes, scoring.versions())
     placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process, wandb)
+    if address not in (None, "local") and not in_process and (warning := access.exposed_token()):
+        print(f"xfer-ray: {warning}", file=sys.stderr)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
     again = os.environ.get("XFER_RAY_AGAIN") or shlex.join(["xfer-ray", *sys.argv[1:]])  # a job is gone on with by `submit`

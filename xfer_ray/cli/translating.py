@@ -20,8 +20,8 @@ from xfer_ray.errors import DeclarationError, unknown
 
 if TYPE_CHECKING:
     from xfer_ray.core import Corpus, Task
+    from xfer_ray.desk import Placement
     from xfer_ray.translate import Job, Options
-    from xfer_ray.trial import Placement
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -56,9 +56,9 @@ def translate(
 
     xfer-ray translate xnli --split test --from en --to de --translator facebook/m2m100_418M
     """
+    from xfer_ray.desk import Placement
     from xfer_ray.translate import Options
     from xfer_ray.translation.projection import Rule
-    from xfer_ray.trial import Placement
 
     use_mirror(mirror)
     found, module = _task(task)

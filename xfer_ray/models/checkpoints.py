@@ -29,6 +29,8 @@ _SMALL = (
     "sentencepiece.bpe.model", "spiece.model", "vocab.json", "target_vocab.json", "source.spm",
     "target.spm", "generation_config.json", "README.md",
 )  # fmt: skip
+# By name and revision, where a process has its checkpoints: a warm worker asks the hub once, and is not slowed down when it is away.
+_held: dict[tuple[str, str], Path] = {}
 
 
 def locate(name: str, revision: str | None = None) -> str:
@@ -65,8 +67,11 @@ def fetched(name: str, revision: str | None = None) -> Path:
     located = locate(name, revision)
     if Path(located).is_dir():
         return Path(located)
-    folder = _download(located, revision, [*_SMALL, *_SAFE, "model-*.safetensors"])
-    return folder if _has_safetensors(folder) else _download(located, revision, [_PICKLED])
+    pinned = (located, str(revision))
+    if pinned not in _held or not _held[pinned].is_dir():
+        folder = _download(located, revision, [*_SMALL, *_SAFE, "model-*.safetensors"])
+        _held[pinned] = folder if _has_safetensors(folder) else _download(located, revision, [_PICKLED])
+    return _held[pinned]
 
 
 def loadable(name: str, revision: str | None, cache: Path) -> Path:

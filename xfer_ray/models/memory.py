@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import re
 import traceback
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from xfer_ray.contract import Context
 from xfer_ray.errors import SetupError
@@ -18,6 +21,9 @@ from xfer_ray.models.batches import Rows
 
 if TYPE_CHECKING:
     from xfer_ray.models.training import Run
+
+log = logging.getLogger(__name__)
+Fitted = TypeVar("Fitted")
 
 # What CUDA and cuBLAS say by themselves, which happens where several trials share a GPU.
 _SPENT = re.compile(r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
@@ -47,6 +53,21 @@ class Room:
             f"{what} does not fit the memory of the device: {self.said}; the trial needs more memory, "
             f"a larger share (--gpus-per-trial) or a larger GPU; {hint}"
         )
+
+
+def fitting(module: nn.Module, size: int, compute: Callable[[int], Fitted], one: str, hint: str) -> tuple[Fitted, int]:
+    """`compute(size)`, a gradient by micro-batches, which are halved until one fits the memory; returns what fitted, too.
+
+    `one` says what a single row is, and `hint` what may help where even that does not fit.
+    """
+    while True:
+        with Room() as room:
+            return compute(size), size
+        if size == 1:
+            raise room.error(one, hint)
+        module.zero_grad()
+        size = math.ceil(size / 2)
+        log.warning("out of memory (%s); going on with micro-batches of %d, the batch stays as it is", room.said, size)
 
 
 def in_groups(run: Run, lengths: NDArray[np.int64], groups: Iterable[Rows], compute: Callable[[Rows], None]) -> None:

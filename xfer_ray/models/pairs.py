@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
+from xfer_ray.models import states
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
 from xfer_ray.models.memory import in_groups
 from xfer_ray.models.tokens import Tokens, encoded
@@ -56,6 +57,11 @@ def best_classes(run: Run, tokens: Tokens) -> NDArray[np.int64]:
 
 
 def logits(model: PreTrainedModel, grid: Grid) -> Tensor:
-    """The model's scores for each row and class: (rows, classes)."""
-    output: Tensor = model(**inputs(model, grid)).logits
-    return output
+    """The model's scores for each sequence and class: (sequences, classes)."""
+    if not states.are_ours(model, grid):
+        output: Tensor = model(**inputs(model, grid)).logits
+        return output
+    first = states.first_states(model, grid)[:, None]  # as rows of one token, for poolers and heads take the first of each
+    pooler = getattr(model.base_model, "pooler", None)
+    scores: Tensor = model.classifier(first) if pooler is None else model.classifier(model.dropout(pooler(first)))
+    return scores

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from xfer_ray.contract import Keeper
 from xfer_ray.errors import DeclarationError, demand
 from xfer_ray.models import mimetic, objectives, parallel, stories, streams, vocabulary
 from xfer_ray.models.checkpoints import locate
-from xfer_ray.models.pretraining_loop import Course, Hooks, Point, Taken, rank, train, workers
+from xfer_ray.models.pretraining_loop import Course, Hooks, Point, Taken, rank, shared, train
 from xfer_ray.recipe import Document, Pretraining, Texts
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ EVALUATED = 16  # rows of held-out text a language
 TEXT_FOR_VOCABULARY = (1_000_000, 50)  # characters: so many, and so many for each piece
 PADDED_TO = 128  # a table of embeddings may be longer than its vocabulary, up to the next multiple; mT5's is
 
-__all__ = ["Hooks", "Point", "make", "rank"]
+__all__ = ["Hooks", "Point", "make", "rank", "shared"]
 
 
 def make(pretraining: Pretraining, folder: Path, hooks: Hooks) -> None:
@@ -43,8 +44,8 @@ def make(pretraining: Pretraining, folder: Path, hooks: Hooks) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    text = pretraining.text(pretraining.seed) if pretraining.text else ()
-    tokenizer = _shared(lambda: _kept(hooks.keeper) or _tokenizer(pretraining, text), folder)
+    text = _heard(pretraining.text(pretraining.seed), hooks.alive) if pretraining.text else ()
+    tokenizer = shared(lambda: _kept(hooks.keeper) or _tokenizer(pretraining, text))
     gpu = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=gpu):
         torch.manual_seed(pretraining.seed)
@@ -106,15 +107,6 @@ def _kept(keeper: Keeper | None) -> PreTrainedTokenizerFast | None:
 
     step = keeper.latest() if keeper else None
     return None if keeper is None or step is None else AutoTokenizer.from_pretrained(keeper.fetch(step))
-
-
-def _shared(learn: Callable[[], PreTrainedTokenizerFast], folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer that the first worker has learned."""
-    if workers() == 1:
-        return learn()
-    held: list[object] = [learn() if rank() == 0 else None]
-    distributed.broadcast_object_list(held, src=0)
-    return held[0]
 
 
 def _demand_belongs(tokenizer: PreTrainedTokenizerFast, size: int, where: str) -> None:
@@ -183,6 +175,25 @@ def _demand_same(pretraining: Pretraining, config: PretrainedConfig) -> None:
 
 
 # ------------------------------------------------------------------------------ text
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Documents whose reading is a sign of life: before the first step all of them may be read."""
+
+    documents: Iterable[str]
+    alive: Callable[[], None]
+
+    def __iter__(self) -> Iterator[str]:
+        for document in self.documents:
+            self.alive()
+            yield document
+
+
+def _heard(text: Texts, alive: Callable[[], None]) -> Texts:
+    if not isinstance(text, Mapping):
+        return text  # it is here already
+    return {language: _Heard(documents, alive) for language, documents in text.items()}
 
 
 def _course(pretraining: Pretraining, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: Texts) -> Course:

@@ -7,12 +7,13 @@ on as if nothing had happened. With several workers each builds the same batch a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,15 @@ from torch import distributed, nn
 
 from xfer_ray.contract import Keeper
 from xfer_ray.errors import XferRayError, demand
+from xfer_ray.models import memory
 from xfer_ray.recipe import Pretraining
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
 POINTS = 200  # at most so many on the curve of the losses
 _WEIGHTS, _STATE = "model.safetensors", "state.pt"
+
+Told = TypeVar("Told")
 
 
 class Taken(NamedTuple):
@@ -72,11 +76,12 @@ def _nothing(points: list[Point]) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run reports to: every step, every point of the losses; and who keeps its checkpoints."""
+    """What a run reports to: every step, every point of the losses; who keeps its checkpoints; and who hears that it is alive."""
 
     report: Callable[[int, int], None]
     watch: Callable[[list[Point]], None] = _nothing
     keeper: Keeper | None = None
+    alive: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -122,6 +127,16 @@ def workers() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def shared(tell: Callable[[], Told]) -> Told:
+    """What the first of the workers tells; the others are not asked."""
+    if workers() == 1:
+        return tell()
+    held: list[Any] = [tell() if rank() == 0 else None]
+    distributed.broadcast_object_list(held, src=0)
+    told: Told = held[0]
+    return told
+
+
 def train(course: Course, pretraining: Pretraining, hooks: Hooks, extra: Callable[[Path], None]) -> list[Point]:
     """Train in place, from the newest checkpoint on; returns the losses. `extra` adds its files to each checkpoint."""
     steps, count = pretraining.total_steps, workers()
@@ -134,12 +149,14 @@ def train(course: Course, pretraining: Pretraining, hooks: Hooks, extra: Callabl
     done = _resume(course, optimizer, curve, hooks.keeper)
     module = nn.parallel.DistributedDataParallel(course.module) if count > 1 else course.module
     module.train()
+    micro = pretraining.micro_batch or pretraining.batch_size
     for step in range(done + 1, steps + 1):
         taken = course.take(step)
-        if pretraining.objective != "mlm+rtd":
-            torch.manual_seed(hash((pretraining.seed, step, rank())) % 2**63)  # integers hash to the same in every process
-        losses = _gradient(module, taken, pretraining)
-        _update(optimizer, course.module, pretraining, _rate(pretraining, step - 1))
+        losses, micro = _fitting(module, taken, pretraining, step, micro)
+        with memory.Room() as room:
+            _update(optimizer, course.module, pretraining, _rate(pretraining, step - 1))
+        if room.said:
+            raise room.error("the state of the optimizer", "optimizer='adafactor' needs less")
         curve.add(taken, losses)
         if not np.isfinite(losses).all():
             raise XferRayError(
@@ -154,12 +171,23 @@ def train(course: Course, pretraining: Pretraining, hooks: Hooks, extra: Callabl
     return curve.points
 
 
-def _gradient(module: nn.Module, taken: Taken, pretraining: Pretraining) -> npt.NDArray[np.float64]:
+def _fitting(module: nn.Module, taken: Taken, pretraining: Pretraining, step: int, micro: int) -> tuple[npt.NDArray[np.float64], int]:
+    """The loss of each row of a step, whose gradient is added by micro-batches of at most so many rows, or of the fewer that fit."""
+    micro = min(micro, len(taken.counts) // workers() or 1)
+    compute = functools.partial(_gradient, module, taken, pretraining, step)
+    if workers() > 1:  # they wait for each other within a gradient, and so cannot begin it again
+        return compute(micro), micro
+    hint = f"a smaller max_length (now {pretraining.max_length}) of the Pretraining helps too"
+    return memory.fitting(module, micro, compute, "a single row and its gradient", hint)
+
+
+def _gradient(module: nn.Module, taken: Taken, pretraining: Pretraining, step: int, micro: int) -> npt.NDArray[np.float64]:
     """Add the gradient of the mean loss over the predicted tokens of the whole batch; returns the loss of each row."""
+    if pretraining.objective != "mlm+rtd":
+        torch.manual_seed(hash((pretraining.seed, step, rank())) % 2**63)  # integers hash to the same in every process
     weight, rows = max(1, int(taken.counts.sum())), len(taken.counts)
     share = rows // workers() or 1
     first, last = rank() * share, (rank() + 1) * share
-    micro = min(pretraining.micro_batch or share, share)
     kind = next(module.parameters()).device
     found = torch.zeros(rows, device=kind)
     for start in range(first, last, micro):

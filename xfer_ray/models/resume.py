@@ -28,14 +28,29 @@ class Found:
 
 
 def weights(model: PreTrainedModel, keeper: Keeper | None) -> Found:
-    """Give the model the weights of the newest checkpoint, if there is one; the rest of it is for `state`."""
-    step = keeper.latest() if keeper else None
-    if keeper is None or step is None:
-        return Found()
-    folder = keeper.fetch(step)
-    load(model, folder)
-    state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-    return Found(step, tuple((int(at), float(score)) for at, score in state["curve"]), state)
+    """Give the model the weights of the newest checkpoint, if there is one; the rest of it is for `state`.
+
+    One whose best step is lost is not gone on from: that step would be missed at the end.
+    """
+    while keeper is not None and (step := keeper.latest()) is not None:
+        folder = keeper.fetch(step)
+        saved = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
+        curve = tuple((int(at), float(score)) for at, score in saved["curve"])
+        best = best_step(curve) if curve else step
+        if best != step:
+            try:
+                keeper.fetch(best)
+            except LookupError:
+                continue  # the keeper has given this one up too
+            folder = keeper.fetch(step)
+        load(model, folder)
+        return Found(step, curve, saved)
+    return Found()
+
+
+def best_step(curve: Sequence[tuple[int, float]]) -> int:
+    """The step with the best score, the earliest of equals."""
+    return max(curve, key=lambda point: (point[1], -point[0]))[0]
 
 
 def state(optimizer: torch.optim.Optimizer, found: Found) -> None:
@@ -48,12 +63,14 @@ def state(optimizer: torch.optim.Optimizer, found: Found) -> None:
         torch.cuda.set_rng_state(found.state["random_cuda"])
 
 
-def writer(model: PreTrainedModel, optimizer: torch.optim.Optimizer, curve: Sequence[tuple[int, float]]) -> Callable[[Path], None]:
+def writer(
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, curve: Sequence[tuple[int, float]], micro_batch: int
+) -> Callable[[Path], None]:
     """What writes a checkpoint of this moment into a folder."""
 
     def write(folder: Path) -> None:
         save_model(model, str(folder / _WEIGHTS))
-        state = {"optimizer": optimizer.state_dict(), "random": torch.get_rng_state(), "curve": list(curve)}
+        state = {"optimizer": optimizer.state_dict(), "random": torch.get_rng_state(), "curve": list(curve), "micro_batch": micro_batch}
         if torch.cuda.is_available():
             state["random_cuda"] = torch.cuda.get_rng_state()
         torch.save(state, folder / _STATE)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
 from xfer_ray.errors import XferRayError
+from xfer_ray.models import states
 from xfer_ray.models.batches import Grid, Rows, by_length, padded
 from xfer_ray.models.memory import in_groups
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
@@ -159,8 +160,12 @@ def _best_of_all(starts: Floats, ends: Floats, longest: int) -> tuple[Floats, In
 
 
 def logits(model: PreTrainedModel, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The model's scores for each token as the first and as the last of the answer: (rows, width) each, minus infinity for padding."""
-    output = model(**inputs(model, grid))
-    padding = torch.from_numpy(grid.mask == 0).to(model.device)
-    start, end = (side.float().masked_fill(padding, -torch.inf) for side in (output.start_logits, output.end_logits))
+    """The scores of each token as the first and as the last of the answer: (sequences, longest) each, minus infinity for padding."""
+    if states.are_ours(model, grid):
+        told = model.qa_outputs(states.all_states(model, grid))
+    else:
+        output = model(**inputs(model, grid))
+        told = torch.stack([output.start_logits, output.end_logits], dim=-1)
+    padding = states.tensor(model, grid.mask == 0)[..., None]
+    start, end = states.by_sequence(grid, told.float().masked_fill(padding, -torch.inf), -torch.inf).unbind(-1)
     return start, end

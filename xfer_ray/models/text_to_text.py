@@ -10,14 +10,14 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from xfer_ray.contract import Context, FineTuned, Predict
 from xfer_ray.core import Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.models import checkpoints, memory, training, wording
-from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models import checkpoints, decoding, memory, states, training, wording
+from xfer_ray.models.batches import NOBODY, Grid, Rows, beside, by_length, padded
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
 from xfer_ray.models.tokens import Tokens, encoded_texts
@@ -25,7 +25,6 @@ from xfer_ray.models.training import Lessons, Run
 from xfer_ray.recipe import Recipe
 
 log = logging.getLogger(__name__)
-_IGNORED = -100  # a label that asks for nothing
 _LARGEST_BATCH = 256  # examples that are decoded side by side
 
 
@@ -93,9 +92,9 @@ def lessons(run: Run, train: Examples) -> Lessons:
         )
 
     def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
-        labels = torch.from_numpy(padded(targets, rows, _IGNORED).ids).to(model.device)
-        scores = model(input_ids=_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), labels=labels).logits
-        return nn.functional.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="sum")
+        told = beside(targets, rows, run.tokenizer.pad_token_id, grid)
+        wanted = told.owner != NOBODY
+        return decoding.cross_entropy(model, decoding.states(model, grid, told)[wanted], states.tensor(model, told.ids[wanted]))
 
     return Lessons(inputs, run.tokenizer.pad_token_id, targets.lengths.astype(np.float64), loss)
 
@@ -106,10 +105,6 @@ def _encoded(run: Run, texts: Sequence[str], max_length: int, what: str) -> tupl
     if cut:
         log.warning("%d of %d %s are longer than %d tokens and were cut", cut, len(texts), what, max_length)
     return tokens, ends
-
-
-def _tensor(model: PreTrainedModel, array: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(array).to(model.device)
 
 
 # ------------------------------------------------------------------------------ answering
@@ -140,7 +135,7 @@ def written(run: Run, tokens: Tokens) -> list[str]:
 
     def compute(rows: Rows) -> None:
         grid = padded(tokens, rows, pad)
-        ids = model.generate(_tensor(model, grid.ids), attention_mask=_tensor(model, grid.mask), generation_config=config)
+        ids = model.generate(states.tensor(model, grid.ids), attention_mask=states.tensor(model, grid.mask), generation_config=config)
         for row, text in zip(rows, _decoded(run.tokenizer, ids), strict=True):
             texts[row] = text
 
@@ -164,8 +159,8 @@ def _likeliest(run: Run, tokens: Tokens, prefix: list[int], following: list[int]
     def compute(rows: Rows) -> None:
         grid = padded(tokens, rows, run.tokenizer.pad_token_id)
         scores = model(
-            input_ids=_tensor(model, grid.ids),
-            attention_mask=_tensor(model, grid.mask),
+            input_ids=states.tensor(model, grid.ids),
+            attention_mask=states.tensor(model, grid.mask),
             decoder_input_ids=begin.expand(len(rows), -1),
         ).logits[:, -1, following]
         best[rows] = scores.argmax(-1).cpu().numpy()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
 from xfer_ray.contract import Context
-from xfer_ray.core import Task
+from xfer_ray.core import Layout, Task
 from xfer_ray.errors import XferRayError, demand
-from xfer_ray.models import memory, resume
-from xfer_ray.models.batches import Grid, Rows, micro_batches, padded, plan, total_steps
+from xfer_ray.models import memory, resume, states
+from xfer_ray.models.batches import Grid, Rows, laid, micro_batches, plan, total_steps
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
 
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 log = logging.getLogger(__name__)
-# How many padded tokens go through a model at once: in training on a GPU, in evaluation on a GPU, in evaluation on a CPU.
-TRAINING_BUDGET = 2**15
-GPU_BUDGET = 2**16
-CPU_BUDGET = 2**12
+# How many tokens go through a model at once, on a GPU and on a CPU.
+TRAINING_BUDGET = {"cuda": 2**15, "cpu": 2**12}
+ANSWERING_BUDGET = {"cuda": 2**16, "cpu": 2**12}
 CHECK_EVERY = 20  # steps between two looks at the losses: each look waits for the GPU
 
 
@@ -46,7 +45,7 @@ Loss = Callable[["PreTrainedModel", Grid, Rows], Tensor]
 class Lessons:
     """What is learned: rows of tokens, the id that pads them, what each row weighs, and the loss.
 
-    `loss(model, grid, rows)` is summed over the rows, which `grid` holds side by side; over a batch it is divided by
+    `loss(model, grid, rows)` is summed over the rows, which `grid` lays out; over a batch it is divided by
     the weight of the batch: its number of rows, or of the tokens that they ask for.
     """
 
@@ -68,9 +67,9 @@ class Run:
     context: Context
 
     @property
-    def micro_batch(self) -> int:
-        """How many rows go through the model at once in training."""
-        return self.context.micro_batch or auto_micro_batch(self.recipe)
+    def layout(self) -> Layout:
+        """How a batch meets the device."""
+        return self.context.layout or states.layout_of(self.model)
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,13 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def auto_micro_batch(recipe: Recipe) -> int:
-    """A quarter of the batch on a CPU; on a GPU the whole batch, or what part of it the token budget holds."""
-    batch = recipe.batch_size or max(1, (recipe.batch_tokens or 0) // recipe.max_length)
-    if device().type == "cpu":
-        return math.ceil(batch / 4)
-    return min(batch, max(1, TRAINING_BUDGET // recipe.max_length))
+def micro_batch_of(run: Run, lessons: Lessons) -> int:
+    """How many rows go through the model at once in training: as declared, else what the token budget holds of them."""
+    recipe, lengths = run.recipe, lessons.tokens.lengths
+    mean = max(1.0, float(lengths.mean()))
+    batch = recipe.batch_size or max(1, int((recipe.batch_tokens or 0) / mean))
+    length = mean if run.layout == "packed" else float(lengths.max())
+    return run.context.micro_batch or min(batch, max(1, int(TRAINING_BUDGET[run.model.device.type] / length)))
 
 
 def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = None) -> Trained:
@@ -124,7 +124,9 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
         optimizer = optimizer_of(model, recipe)
         resume.state(optimizer, found)
         model.train()
-        losses, rows, size = _Losses(recipe, steps), 0, run.micro_batch
+        losses, rows = _Losses(recipe, steps), 0
+        size = micro_batch_of(run, lessons)
+        size = min(size, found.state.get("micro_batch", size))  # what fitted before
         memory.observe(run.context, afresh=True)
         for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
             if step <= found.step:
@@ -132,7 +134,7 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
             rows += len(batch)
             run.context.observe("training_examples", len(batch))
             run.context.observe("training_tokens", int(seen.tokens.lengths[batch].sum()))
-            loss, size = fitting_gradient(model, seen, batch, recipe, size)
+            loss, size = fitting_gradient(run, seen, batch, size)
             with memory.Room() as room:
                 losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
             if room.said:
@@ -144,52 +146,43 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
                     if candidate and evaluate:
                         curve.append((step, evaluate()))
                         model.train()
-                    keeper.save(step, resume.writer(model, optimizer, curve))
-                keeper.prune({step, best_step(curve) if curve else step})
+                    keeper.save(step, resume.writer(model, optimizer, curve, size))
+                keeper.prune({step, resume.best_step(curve) if curve else step})
             if step % CHECK_EVERY == 0 or step == steps:
                 memory.observe(run.context)
             run.context.report(step, steps)
     log.info("%d steps on %d rows, %.1f rows a step", steps, len(lessons.tokens), rows / max(1, steps - found.step))
-    best = best_step(curve) if curve else steps
+    best = resume.best_step(curve) if curve else steps
     if best != steps and keeper:
         resume.load(model, keeper.fetch(best))
     return Trained(steps, best, size, tuple(curve))
 
 
-def best_step(curve: Sequence[tuple[int, float]]) -> int:
-    """The step with the best score, the earliest of equals."""
-    return max(curve, key=lambda point: (point[1], -point[0]))[0]
-
-
-def gradient(model: PreTrainedModel, lessons: Lessons, batch: Rows, recipe: Recipe, micro_batch: int) -> Tensor:
+def gradient(run: Run, lessons: Lessons, batch: Rows, micro_batch: int) -> Tensor:
     """Add the gradient of the mean loss over the batch, one micro-batch after another; returns that loss."""
+    model, lengths = run.model, lessons.tokens.lengths
     total = torch.zeros((), device=model.device)
     weight = float(lessons.weights[batch].sum())
-    for rows in micro_batches(batch, lessons.tokens.lengths, micro_batch):
-        with autocast(model, recipe):
-            summed = lessons.loss(model, padded(lessons.tokens, rows, lessons.pad), rows)
+    for rows in micro_batches(batch, lengths, micro_batch, run.layout):
+        with autocast(model, run.recipe):
+            summed = lessons.loss(model, laid(lessons.tokens, rows, lessons.pad, run.layout), rows)
         loss = summed / weight
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
 
-def fitting_gradient(model: PreTrainedModel, lessons: Lessons, batch: Rows, recipe: Recipe, size: int) -> tuple[Tensor, int]:
+def fitting_gradient(run: Run, lessons: Lessons, batch: Rows, size: int) -> tuple[Tensor, int]:
     """`gradient` with micro-batches halved until one fits the memory: the same batch and step; returns the loss and what fitted."""
-    while True:
-        with memory.Room() as room:
-            return gradient(model, lessons, batch, recipe, size), size
-        if size == 1:
-            longest = int(lessons.tokens.lengths[batch].max())
-            raise room.error(f"one row of {longest} tokens and its gradient", f"a smaller max_length (now {recipe.max_length}) helps too")
-        model.zero_grad()
-        size = math.ceil(size / 2)
-        log.warning("out of memory (%s); going on with micro-batches of %d, the batch stays as it is", room.said, size)
+    longest = int(lessons.tokens.lengths[batch].max())
+    hint = f"a smaller max_length (now {run.recipe.max_length}) helps too"
+    compute = functools.partial(gradient, run, lessons, batch)
+    return memory.fitting(run.model, size, compute, f"one row of {longest} tokens and its gradient", hint)
 
 
 def budget(model: PreTrainedModel) -> int:
-    """How many padded tokens go through the model at once when it answers."""
-    return CPU_BUDGET if model.device.type == "cpu" else GPU_BUDGET
+    """How many tokens go through the model at once when it answers."""
+    return ANSWERING_BUDGET[model.device.type]
 
 
 def inputs(model: PreTrainedModel, grid: Grid) -> dict[str, Tensor]:
@@ -197,7 +190,7 @@ def inputs(model: PreTrainedModel, grid: Grid) -> dict[str, Tensor]:
     arrays = {"input_ids": grid.ids, "attention_mask": grid.mask}
     if getattr(model.config, "type_vocab_size", 0) > 1:
         arrays["token_type_ids"] = grid.segments
-    return {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}
+    return {name: states.tensor(model, array) for name, array in arrays.items()}
 
 
 def autocast(model: PreTrainedModel, recipe: Recipe) -> torch.autocast:

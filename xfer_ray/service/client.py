@@ -85,8 +85,17 @@ def _sentence(error: Exception, url: str, job: str) -> Exception:
 
 
 def hint(command: str, job: str, url: str) -> str:
-    """A command on a job, as one types it: `xfer-ray stop mine-1f2e3d4c`, with the address where it is not the usual one."""
-    return f"xfer-ray {command} {job}" + ("" if url == ADDRESS else f" --address {shlex.quote(url)}")
+    """A command on a job, as one types it in any shell: `xfer-ray stop mine-1f2e3d4c --address http://127.0.0.1:8265`."""
+    return f"xfer-ray {command} {job} --address {shlex.quote(url)}"
+
+
+def described(client: Client) -> str:
+    """Which cluster this is: its address, the version of its Ray, and up to three of its nodes."""
+    url = client.get_address()
+    found = [f"{hostname} ({ip})" for hostname, ip in access.nodes(url, access.authorization())]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    nodes = f", {len(found)} node{'' if len(found) == 1 else 's'}: {', '.join(found[:3])}{more}" if found else ""
+    return f"{url}, Ray {client._server_ray_version}{nodes}"
 
 
 def duplicate(job: str, url: str) -> SetupError:

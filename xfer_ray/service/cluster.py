@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +13,12 @@ from typing import Any
 
 from xfer_ray import access
 from xfer_ray.errors import SetupError, XferRayError
-from xfer_ray.service import machine, places
+from xfer_ray.service import inside, machine, places
 from xfer_ray.service.finding import FAILED, Finding, failed, not_made, note, ok
 from xfer_ray.storage import open_storage
+from xfer_ray.sweep import aside
+from xfer_ray.sweep.aside import START
 
-START = 60.0  # seconds that Ray may take to join or to refuse us
 SKEW = 60.0
 SAME = "install the same on all nodes, as constraints.txt names it, and restart Ray there"
 OPEN = "asks for no token, so whoever reaches it can run programs on it"
@@ -30,11 +28,15 @@ CHECKS = ("protected", "token", "dashboard", "nodes")
 
 @dataclass(frozen=True)
 class Ask:
-    """What `doctor` is asked to look at; `seconds` is what a node may take, `environment` is for a job on the cluster."""
+    """What `doctor` is asked to look at; `seconds` is what a node may take, `environment` is for a job on the cluster.
+
+    `hub`: sweeps will read from the hub, so that a hub out of reach is a failure and not a note.
+    """
 
     address: str | None = None
     storage: str | None = None
     mirror: str | None = None
+    hub: bool = False
     seconds: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ def reach(address: str) -> tuple[Finding, str, bool]:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return failed("cluster", f"nothing answers at {address}: {reason.lower()}", f"start the cluster, or {ADDRESS}"), address, False
-    answer = run_inside("knock", {"address": address}, START, {"RAY_AUTH_MODE": "disabled"})
+    answer = aside.ask(aside.knock, {"address": address}, START, "disabled")
     if "error" in answer:
         return failed("cluster", f"what answers at {address} is no Ray: {answer['error'][:120]}", ADDRESS), address, False
     return ok("cluster", f"Ray answers at {answer['address']}"), answer["address"], answer["open"]
@@ -113,7 +115,7 @@ def token(is_open: bool, address: str = "") -> Finding:
         return failed("token", fact, mend)
     if is_open:
         return note("token", "none is asked for")
-    if address and run_inside("knock", {"address": address}, START, {"RAY_AUTH_MODE": "token"}).get("open") is False:
+    if address and aside.ask(aside.knock, {"address": address}, START, "token").get("open") is False:
         return failed("token", f"the cluster does not accept the token in {where}", "copy the token that lies on the cluster's head")
     return ok("token", f"in {where}")
 
@@ -128,7 +130,7 @@ def joined(ask: Ask, address: str, is_open: bool) -> Iterator[Finding]:
     with shared_file(ask.storage) as file:
         if file:
             order["ask"] |= {"storage": open_storage(ask.storage or "").url, "probe": file}
-        found = run_inside("look", order, START + ask.seconds, {} if is_open else {"RAY_AUTH_MODE": "token"})
+        found = aside.ask(inside.look, order, START + ask.seconds, None if is_open else "token")
     if "error" in found:
         yield refused(found["error"], address)
         yield not_made("nodes", "Ray could not be joined")
@@ -224,7 +226,7 @@ def of_node(node: Mapping[str, Any], here: Mapping[str, Any], ask: Ask, file: st
             else failed("mirror", f"{ask.mirror} is absent or empty", mend)
         )
     elif facts["hub"] is not None:
-        yield failed("hub", f"cannot be reached: {facts['hub']}", places.NEARLY) if facts["hub"] else ok("hub", "answers")
+        yield places.out_of_reach(f"cannot be reached: {facts['hub']}", asked=ask.hub) if facts["hub"] else ok("hub", "answers")
 
 
 def versions(facts: Mapping[str, Any], here: Mapping[str, Any]) -> Finding:
@@ -243,19 +245,3 @@ def stored(why: str, url: str) -> Finding:
     local = "://" not in url
     mend = "give a folder that all nodes share, or an object store" if local else "give the node access to it"
     return failed("storage", why, mend)
-
-
-def run_inside(program: str, order: Mapping[str, Any], seconds: float, extra: Mapping[str, str]) -> dict[str, Any]:
-    """What a program of inside.py answers; one that takes too long is ended."""
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | dict(extra)
-    command = [sys.executable, "-c", f"from xfer_ray.service.inside import main; main({program!r})"]
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(order), capture_output=True, text=True, timeout=seconds, env=environment, cwd="/", errors="replace"
-        )
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
-    except subprocess.TimeoutExpired:
-        return {"error": f"no answer within {seconds:.0f} s"}
-    except (ValueError, IndexError):
-        last = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
-        return {"error": last[:300]}

@@ -24,7 +24,7 @@ def examine(ask: Ask) -> Iterator[Finding]:
     if ask.address and ask.address.startswith(("http://", "https://")):
         yield from remote.findings(ask)
         return
-    yield from places.sources(ask.mirror)
+    yield from places.sources(ask.mirror, hub=ask.hub)
     if ask.storage:
         yield from places.storage(ask.storage)
     if ask.address and ask.address != "local":

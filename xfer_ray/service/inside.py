@@ -1,32 +1,13 @@
-"""Programs that `doctor` starts as processes of their own, since a Ray that does not answer can then be ended.
-
-`knock` asks a cluster without any token whether it would answer; `look` joins it and asks every node for the facts of probe.py.
-Each reads a JSON document from stdin and ends its output with a line of JSON.
-"""
+"""What `doctor` asks of a cluster from inside, in a process of its own (sweep/aside.py): the facts of probe.py from every node."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
-
-
-def knock(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a cluster answers a stranger, and its address where `auto` was given."""
-    from ray._private import services
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-    from ray.exceptions import AuthenticationError
-
-    address = services.canonicalize_bootstrap_address_or_die(order["address"])  # `auto` is the newest on this machine
-    try:
-        GcsClient(address=address).internal_kv_get(b"dashboard", namespace=b"dashboard", timeout=10)
-    except AuthenticationError:
-        return {"address": address, "open": False}
-    return {"address": address, "open": True}
 
 
 def look(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,14 +62,3 @@ def _ask(nodes: list[Any], ask: Mapping[str, Any], seconds: float) -> list[dict[
             except Exception as error:  # whatever a node's Python may raise
                 answers[asked[reference]] = {"error": str(error).strip().splitlines()[-1][:300]}
     return [answers[node["NodeID"]] for node in nodes]
-
-
-def main(program: str) -> None:
-    """Run one of these programs, and leave without waiting for Ray's threads."""
-    answer: dict[str, Any]
-    try:
-        answer = {"knock": knock, "look": look}[program](json.load(sys.stdin))
-    except Exception as error:  # Ray raises what it likes; the reader of this line makes a sentence of it
-        answer = {"error": " ".join(str(error).split())[:600], "kind": type(error).__name__}
-    print(f"\n{json.dumps(answer)}", flush=True)
-    os._exit(0)

@@ -70,8 +70,8 @@ def file_system(folder: Path) -> str:
     return next((kinds[place] for place in [folder, *folder.parents] if place in kinds), "unknown file system")
 
 
-def sources(mirror: str | None) -> Iterator[Finding]:
-    """Whether data sets and checkpoints can be had: from the mirror, else from the hub or its cache."""
+def sources(mirror: str | None, *, hub: bool) -> Iterator[Finding]:
+    """Whether data sets and checkpoints can be had: from the mirror, else from the hub or its cache; `hub`: sweeps will read there."""
     if mirror is not None:
         yield _mirror(Path(mirror))
         return
@@ -81,8 +81,15 @@ def sources(mirror: str | None) -> Iterator[Finding]:
     else:
         why = probe.in_time(2 * probe.SECONDS, probe.hub)
         where = os.environ.get("HF_ENDPOINT") or probe.HUB
-        yield failed("hub", f"{where} cannot be reached: {why}", NEARLY) if why else ok("hub", f"{where} answers")
+        yield out_of_reach(f"{where} cannot be reached: {why}", asked=hub) if why else ok("hub", f"{where} answers")
     yield _token()
+
+
+def out_of_reach(found: str, *, asked: bool) -> Finding:
+    """A hub that does not answer: a failure where sweeps will read there, else a note."""
+    if asked:
+        return failed("hub", found, NEARLY)
+    return note("hub", f"{found}; that matters only to sweeps that read data or checkpoints there, and --hub makes it a failure", NEARLY)
 
 
 def _mirror(folder: Path) -> Finding:

@@ -58,6 +58,7 @@ def on_head(ask: Ask) -> Iterator[Finding]:
     """What doctor finds on the head of the cluster, which is where a sweep's driver runs."""
     words = ["exec", "xfer-ray", "doctor", "--json", "--seconds", f"{ask.seconds:g}"]
     words += [word for name in ("storage", "mirror") if (value := getattr(ask, name)) for word in (f"--{name}", value)]
+    words += ["--hub"] if ask.hub else []
     saved = dict(os.environ)
     try:
         connected = client.connect(ask.address or "")

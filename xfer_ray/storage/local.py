@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
-from xfer_ray.errors import StorageError
+from xfer_ray.errors import DataError, StorageError
 
 _STAGING = ".staging"
 
@@ -62,8 +62,12 @@ class Folder:
             return obstore.get(_store(self.url), path).bytes().to_bytes()
 
     def exists(self, path: str) -> bool:
-        """False also where the folder itself is not there, which looking must not make."""
+        """False also where the folder itself is not there, which looking must not make; DataError where no file can be."""
+        file = Path(self.url, path)
         with self._explained("look for", path):
+            if os.path.lexists(file) and not file.is_file():
+                what = "a folder" if file.is_dir() else "a link that leads nowhere"
+                raise DataError(f"{file} is {what} where a file should be; `xfer-ray check --repair` moves it away")
             try:
                 return self._is_there() and bool(obstore.head(_store(self.url), path))
             except FileNotFoundError:
@@ -89,9 +93,13 @@ class Folder:
                 obstore.delete(_store(self.url), path)
 
     def move(self, path: str, to: str) -> None:
-        """By a rename."""
+        """By a rename, also of what is no file; beside a folder, or beside what a folder would replace."""
+        source, target = Path(self.url, path), Path(self.url, to)
         with self._explained("move", path):
-            obstore.rename(_store(self.url), path, to)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            while os.path.lexists(target) and (source.is_dir() or target.is_dir()):
+                target = target.with_name(f"{target.name}~")
+            source.rename(target)
 
     def _is_there(self) -> bool:
         return Path(self.url).is_dir()

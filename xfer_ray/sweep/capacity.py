@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ import ray
 
 from xfer_ray import access
 from xfer_ray.core import Trial
+from xfer_ray.desk import Placement
 from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.trial import Placement
 
 Share = Mapping[str, float]
 
@@ -41,6 +42,7 @@ def _node_types(gcs_address: str) -> list[tuple[Share, int]]:
     """The node types that the autoscaler may start, with how many of each; none where no autoscaler runs beside this process.
 
     Ray keeps them in a file of the head alone, whose name is an argument of its monitor; a job that was submitted runs there.
+    Others may use that machine too, so only what root or this user started and wrote is believed.
     """
     import yaml
 
@@ -67,8 +69,14 @@ def _autoscaling_config(gcs_address: str) -> Path | None:
             host, _, its_port = given.get("gcs-address", "").rpartition(":")
             if any(word.endswith("/monitor.py") for word in words) and its_port == port and access.is_ours(host):
                 file = Path(given.get("autoscaling-config", "")).expanduser()
-                return file if file.is_file() else None
+                if _is_trusted(process.parent) and file.is_file() and _is_trusted(file):
+                    return file
     return None
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether a file, or a process by its folder in /proc, belongs to root or to this user."""
+    return path.stat().st_uid in (0, os.geteuid())
 
 
 def share(trial: Trial, placement: Placement, held: Capacity) -> dict[str, float]:

@@ -17,8 +17,9 @@ from types import ModuleType
 import ray
 
 from xfer_ray import access, redact
+from xfer_ray.desk import Placement
 from xfer_ray.errors import SetupError
-from xfer_ray.trial import Placement
+from xfer_ray.sweep import aside
 
 # Paths and switches, never a token or a key: what a runtime environment holds, everybody on the cluster can read.
 FORWARDED: tuple[str, ...] = ("XFER_RAY_MIRROR", "XFER_RAY_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
@@ -84,12 +85,17 @@ def _outlive(address: str, head: str) -> None:
 
 
 def _demand_protected(address: str) -> None:
-    """Leave a cluster of several machines whose Ray asks for no token: whoever reaches it can run programs on it."""
+    """Leave a cluster of several machines whose Ray answers without a token, whatever this process shows: others need none either."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     here = all(node["NodeManagerHostname"] == socket.gethostname() and access.is_ours(node["NodeManagerAddress"]) for node in nodes)
-    if here or os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+    if here:
+        return
+    heard = aside.ask(aside.knock, {"address": ray.get_runtime_context().gcs_address}, aside.START, "disabled")
+    if heard.get("open") is False:
         return
     disconnect()
+    if "error" in heard:
+        raise SetupError(f"Ray at {address} does not say whether it asks for a token: {heard['error']}; look at it with `xfer-ray doctor`")
     raise SetupError(f"Ray at {address} asks for no token, so whoever reaches it can run programs on it: {access.SWITCH_ON}")
 
 

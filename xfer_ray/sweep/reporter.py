@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,21 +13,21 @@ from typing import Any, cast
 import ray
 from ray import tune
 
-from xfer_ray import notice, records
+from xfer_ray import records
 from xfer_ray.core import Trial
+from xfer_ray.desk import Desk
 from xfer_ray.progress import Progress
-from xfer_ray.trial import Desk
+from xfer_ray.results import Results
 
 IDLE_SECONDS = 15.0  # how long nothing may run before that is said
 
 
 @dataclass
 class Endings:
-    """What went wrong: failed trials with their reasons, what the storage said if it failed, the signal to stop."""
+    """What went wrong: failed trials with their reasons, and what the storage said if it failed."""
 
     failed: dict[str, str] = field(default_factory=dict)
     storage: str = ""
-    signal: int = 0
 
 
 class Reporter(tune.Callback):  # type: ignore[misc]
@@ -36,7 +37,7 @@ class Reporter(tune.Callback):  # type: ignore[misc]
         """`share` is the smallest that a trial asks for."""
         self._trials, self._desk, self._progress, self._endings, self._share = trials, desk, progress, endings, share
         self._idle_since, self._patience = time.monotonic(), IDLE_SECONDS
-        self._counted: dict[str, int] = {}  # attempts that were known when a worker died
+        self._counted = _attempts(desk.results, [trial.id for trial in trials])  # failed ones that need no telling any more
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its callbacks with its state; the display has no place there."""
@@ -76,9 +77,8 @@ class Reporter(tune.Callback):  # type: ignore[misc]
 
     def _recover(self, trial: Any) -> None:
         error = _error_of(trial)
-        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, notice.Interrupted):
-            trial.max_failures += 1  # a notice to leave is nobody's failure
-            self._progress.retried(self._id(trial), str(error.cause), interrupted=True)
+        if isinstance(error, ray.exceptions.RayActorError) and error.preempted:
+            self._progress.retried(self._id(trial), getattr(error, "cause", error).error_msg.splitlines()[0], interrupted=True)
         else:
             self._progress.retried(self._id(trial), self._reason(trial))
 
@@ -92,20 +92,24 @@ class Reporter(tune.Callback):  # type: ignore[misc]
     def _reason(self, trial: Any) -> str:
         """What the attempt itself recorded, else what Ray knows of a worker that died, which is recorded here."""
         error, name = _error_of(trial), self._id(trial)
-        recorded = records.read_failure(self._desk.results, name)
-        if isinstance(error, ray.exceptions.RayTaskError):
-            if isinstance(error.cause, notice.Interrupted):  # and no attempt is left; the next run goes on with it
-                records.put_failure(self._desk.results, name, str(error.cause), str(error), "")
-                return str(error.cause)
-            return recorded.error if recorded else str(error).strip().splitlines()[-1]
-        if recorded and recorded.attempts > self._counted.get(name, 0) and recorded.error.startswith("stalled"):
+        recorded, counted = records.read_failure(self._desk.results, name), self._counted.get(name, 0)
+        if recorded and recorded.attempts > counted:
             self._counted[name] = recorded.attempts
             return recorded.error
-        reason = "the worker died: " + (str(error) if error else "no reason known").strip().splitlines()[0]
+        lines = str(error or "").strip().splitlines() or ["no reason known"]
+        reason = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else f"the worker died: {lines[0]}"
         records.put_failure(self._desk.results, name, reason, str(error), "")
         self._counted[name] = (recorded.attempts if recorded else 0) + 1
         records.clear_running(self._desk.results, name)
         return reason
+
+
+def _attempts(results: Results, trials: Sequence[str]) -> dict[str, int]:
+    """How many attempts at each of some trials earlier runs have recorded as failed."""
+    failed = sorted(records.failed(results).intersection(trials))
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda trial: records.read_failure(results, trial), failed))
+    return {trial: record.attempts for trial, record in zip(failed, found, strict=True) if record}
 
 
 def _shortage(share: dict[str, float]) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import ray
 import ray.data
 
+from xfer_ray.desk import Placement
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.shard import Shard, Translating, Work
-from xfer_ray.trial import Placement
 
 
 class Worker:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,14 +17,14 @@ from ray.tune.search import Searcher
 
 from xfer_ray import notice
 from xfer_ray.core import Trial
+from xfer_ray.desk import Desk, Outcome, Placement
 from xfer_ray.errors import StorageError
 from xfer_ray.progress import Progress
 from xfer_ray.sweep import bell, capacity, gauges, mended
 from xfer_ray.sweep.reporter import Endings, Reporter
-from xfer_ray.trial import Desk, Outcome, Placement, attempt
+from xfer_ray.trial import attempt
 
 TRIALS_PER_TUNER = 1000  # Tune rewrites its state at every snapshot; a thousand trials keep it small
-GRACE_SECONDS = 30.0  # what a stopping sweep gives its running trials to save themselves
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -51,9 +49,9 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
             try:
                 if not self._stopping():
                     outcome = attempt(trial, dataclasses.replace(self._desk, observe=observe))
-            except notice.Interrupted:
-                if not self._stopping():
-                    raise  # Tune starts it again elsewhere
+            except notice.Interrupted as told:
+                if not self._stopping():  # Tune starts it again elsewhere, and counts no failure, as for a machine that was taken back
+                    raise ray.exceptions.RayActorError(error_msg=str(told), preempted=True) from told
         return {**asdict(outcome), "done": True}
 
     def __repr__(self) -> str:
@@ -69,9 +67,9 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
 class TrialList(Searcher):  # type: ignore[misc]
     """Hands out the indices of a list in order, with the share of a node; `grid_search` over a long list is quadratic."""
 
-    def __init__(self, shares: Sequence[dict[str, float]], endings: Endings) -> None:
+    def __init__(self, shares: Sequence[dict[str, float]]) -> None:
         super().__init__()
-        self._shares, self._next, self._endings = shares, 0, endings
+        self._shares, self._next = shares, 0
 
     def __len__(self) -> int:
         """How many trials there are."""
@@ -79,7 +77,7 @@ class TrialList(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         """The next index, or that the list has ended, as it does where the sweep stops."""
-        if self._next == len(self._shares) or self._endings.signal:
+        if self._next == len(self._shares) or notice.given():
             return Searcher.FINISHED
         self._next += 1
         return {"index": self._next - 1, "share": self._shares[self._next - 1]}
@@ -95,13 +93,10 @@ class TrialList(Searcher):  # type: ignore[misc]
 
 
 class Stop(tune.Stopper):  # type: ignore[misc]
-    """Ends the sweep early: at once when the storage fails, at the first failed trial if `fail_fast`; softly after a signal.
+    """Ends the sweep early: when the storage fails, at the first failed trial if `fail_fast`."""
 
-    Then it rings the bell, so that running trials save themselves and leave, and waits for them no longer than the grace.
-    """
-
-    def __init__(self, endings: Endings, fail_fast: bool, stop: Any) -> None:
-        self._endings, self._fail_fast, self._bell, self._until = endings, fail_fast, stop, 0.0
+    def __init__(self, endings: Endings, fail_fast: bool) -> None:
+        self._endings, self._fail_fast = endings, fail_fast
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves its stopper with its state, which nobody reads."""
@@ -113,11 +108,7 @@ class Stop(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether to go no further."""
-        if self._endings.signal and not self._until:
-            self._until = time.monotonic() + GRACE_SECONDS
-            self._bell.ring.remote()
-        late = bool(self._until) and time.monotonic() > self._until
-        return bool(late or self._endings.storage or (self._fail_fast and self._endings.failed))
+        return bool(self._endings.storage or (self._fail_fast and self._endings.failed))
 
 
 # ------------------------------------------------------------------------------ running
@@ -131,17 +122,17 @@ def fit(trials: Sequence[Trial], desk: Desk, placement: Placement, progress: Pro
     _say_where(trials, placement, held, progress)
     shares = {trial.model.name: capacity.share(trial, placement, held) for trial in trials}
     most = placement.max_concurrent or capacity.slots(shares.values(), held)
-    stopper = Stop(endings, placement.fail_fast, stop)
+    stopper = Stop(endings, placement.fail_fast)
     progress.listen(gauges.Board(desk.results.sweep, trials, done=progress.done))
-    with _soft(endings, progress), contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a worker died
+    with notice.soft(progress.say, stop.ring.remote), contextlib.redirect_stdout(sys.stderr):  # where Ray prints that a worker died
         for first in range(0, len(trials), TRIALS_PER_TUNER):
             some = trials[first : first + TRIALS_PER_TUNER]
             runner = tune.with_parameters(TrialRunner, trials=tuple(some), desk=desk, stop=stop)
             runner.__name__ = runner.__qualname__ = TrialRunner.__name__  # what `ps` and the dashboard show
             reporter = Reporter(some, desk, progress, endings, min(shares.values(), key=lambda share: sorted(share.items())))
-            _fit(runner, TrialList([shares[t.model.name] for t in some], endings), placement, most, (reporter, stopper))
+            _fit(runner, TrialList([shares[t.model.name] for t in some]), placement, most, (reporter, stopper))
             gc.collect()  # a thousand trials of Tune hold each other; otherwise the next thousand comes on top of them
-            if stopper.stop_all() or endings.signal:
+            if stopper.stop_all() or notice.given():
                 break
     if endings.storage:
         raise StorageError(endings.storage)
@@ -179,28 +170,3 @@ def _fit(runner: Any, order: TrialList, placement: Placement, most: int, watchin
                 verbose=0,
             ),
         ).fit()
-
-
-@contextlib.contextmanager
-def _soft(endings: Endings, progress: Progress) -> Iterator[None]:
-    """Within the block the first Ctrl-C or SIGTERM only notes itself; after it, and for a second one, it does what it did before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, action in before.items():
-            signal.signal(number, action)
-
-    def note(number: int, frame: Any) -> None:
-        endings.signal = number
-        restore()
-        progress.say(f"stopping: running trials save themselves, for at most {GRACE_SECONDS:.0f} s; once more stops at once")
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield
-    finally:
-        restore()
-    if endings.signal:
-        signal.raise_signal(endings.signal)
-        raise KeyboardInterrupt  # where the signal was ignored before, as for a command in the background of a script
