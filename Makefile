@@ -1,15 +1,17 @@
 # make demo     install into .venv, run the embedded sweep, print its tables
 # make test     install into .venv, run the tests
+# make test-slow   those that take a minute each, which make test leaves out
 # make faults   bring about every fault that a sweep may meet; writes docs/reliability.md (20 minutes)
 # make check    lint and types
 # make scale    ten thousand trials on this machine beside what Ray itself needs, ten minutes or more (N=2000 takes fewer)
+# make bench    what it costs beside what a user would run instead; writes docs/performance.md (BENCH_FLAGS='--mirror DIR'; an hour or more)
 # make test-cluster   three hosts made of namespaces, one killed, one cut off (needs root; CLUSTER_FLAGS=--skip: or say why not)
 PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check golden install test-cluster scale faults
+.PHONY: demo test test-slow check golden install test-cluster scale faults bench
 
 demo: install
 	$(BIN)/xfer-ray run sweeps/demo.py
@@ -28,14 +30,24 @@ demo: install
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-slow: install
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
+
 test-cluster: install
 	$(BIN)/python tests/cluster/three_hosts.py $(CLUSTER_FLAGS)
 
 scale: install
 	$(BIN)/python -m benchmarks.scale --trials $(or $(N),10000)
 
+bench: install
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[bench]'
+	for name in training peak evaluation feeding sweep startup overhead reading; do \
+		$(BIN)/python -m benchmarks.$$name $(BENCH_FLAGS) || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.report
+
 faults: install
-	$(BIN)/pytest -m fault --fault-table docs/reliability.md
+	$(BIN)/pytest -m fault --fault-table=docs/reliability.md
 
 check: install
 	$(BIN)/ruff check .

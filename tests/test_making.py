@@ -183,6 +183,7 @@ del test_pretrain
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_sweep_bears_a_stop_a_kill_and_a_notice(tmp_path):
     from xfer_ray import sweepfile
 
@@ -245,7 +246,7 @@ del test_pretrain
 """
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_saves_what_the_command_makes(tmp_path, workers):
     from xfer_ray import sweepfile
 

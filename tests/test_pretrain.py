@@ -395,6 +395,7 @@ def test_a_killed_pre_training_ends_with_the_same_bytes(tmp_path):
     assert not list((tmp_path / "results/pretrained").glob("*/checkpoints/*/step-*/*"))
 
 
+@pytest.mark.slow
 def test_two_workers_of_ray_train_learn_as_one(tmp_path):
     few = FILE.replace(
         "replace(BERT, steps=150)",

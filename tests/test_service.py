@@ -150,6 +150,7 @@ def test_what_lies_beside_a_sweep_reaches_the_workers_and_the_job_outlives_its_c
     assert ".env" not in {p.name for p in packed}
 
 
+@pytest.mark.slow
 def test_a_running_job_is_refused_a_second_time_left_by_ctrl_c_stopped_and_welcome_again(toy):
     toy.declare(seconds=1)
     toy.fault("ru.s1", "hold")

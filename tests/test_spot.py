@@ -228,6 +228,7 @@ cluster.shutdown()
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_ray_places_nothing_more_there_and_calls_the_loss_a_preemption(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"RAY_USAGE_STATS_ENABLED": "0"}
     program = tmp_path / "real.py"

@@ -264,6 +264,7 @@ def undisturbed(checkpoint, tmp_path_factory):
     return contents(world.folder("pairs"))
 
 
+@pytest.mark.slow
 def test_a_translation_that_is_killed_goes_on_and_ends_byte_for_byte_the_same(world, checkpoint, undisturbed):
     world.declare(pairs=1_000)
     arguments = (

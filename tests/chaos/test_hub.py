@@ -64,6 +64,7 @@ def test_a_hub_out_of_reach_is_told_in_seconds(tmp_path):
 
 
 @pytest.mark.fault("F24", injected="a closed port in the hub's place, a full cache")
+@pytest.mark.slow
 def test_a_full_cache_does_without_the_hub(tmp_path, checkpoint):
     toy = encoding(tmp_path / "sweep")
     cached = toy.folder / "hf" / "hub" / "models--somebody--small"

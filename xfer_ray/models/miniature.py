@@ -29,7 +29,6 @@ MINIATURE_ENCODER = Model(
     checkpoint=CHECKPOINT,
     recipe=Recipe(learning_rate=1e-3, batch_size=64, epochs=4, max_length=64),
     gpus=0.1,
-    micro_batch=32,
 )
 
 # The control: the same encoder as it starts, with nothing learned but the vocabulary.
@@ -40,7 +39,6 @@ MINIATURE_READER = replace(
     MINIATURE_ENCODER,
     name="mini-reader",
     recipe=replace(MINIATURE_ENCODER.recipe, batch_size=32, max_query_length=16, doc_stride=32, max_answer_length=12),
-    micro_batch=None,
 )
 
 MINIATURE_TEXT_TO_TEXT = Model(
