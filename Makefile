@@ -4,7 +4,7 @@
 # make faults   bring about every fault that a sweep may meet; writes docs/reliability.md (20 minutes)
 # make check    lint and types
 # make scale    ten thousand trials on this machine beside what Ray itself needs, ten minutes or more (N=2000 takes fewer)
-# make bench    what it costs beside what a user would run instead; writes docs/performance.md (BENCH_FLAGS='--mirror DIR'; an hour or more)
+# make bench    what it costs beside what a user would run instead; writes docs/performance.md (BENCH_FLAGS='--mirror DIR'; two hours)
 # make test-cluster   three hosts made of namespaces, one killed, one cut off (needs root; CLUSTER_FLAGS=--skip: or say why not)
 PYTHON ?= python3
 VENV ?= .venv

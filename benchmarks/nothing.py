@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from xfer_ray.sweep.tuning import TRIALS_PER_TUNER, Endings, TrialList
+from xfer_ray.sweep.tuning import TRIALS_PER_TUNER, TrialList
 
 
 class Nothing(tune.Trainable):  # type: ignore[misc]
@@ -51,7 +51,7 @@ def main(number: int) -> None:
             tune.Tuner(
                 tune.with_resources(Nothing, {"CPU": 1}),
                 tune_config=tune.TuneConfig(
-                    search_alg=TrialList([{"CPU": 1.0}] * some, Endings()),
+                    search_alg=TrialList([{"CPU": 1.0}] * some),
                     num_samples=some,
                     max_concurrent_trials=most,
                     reuse_actors=True,

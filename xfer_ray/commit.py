@@ -46,7 +46,7 @@ def commit(results: Results, scores: Sequence[Score], predictions: Sequence[Pred
         return _compare(results, scores)
     mine = put_predictions(results, trial, predictions)
     ending = put_scores(results, scores, _sha256(mine))
-    _settle(results, trial, (mine, before))
+    _settle(results, trial, (mine, before), _sha256(mine) if ending == "committed" else _named(results, trial))
     return ending
 
 
@@ -68,10 +68,8 @@ def put_scores(results: Results, scores: Sequence[Score], predictions: str = "")
     return "committed"
 
 
-def _settle(results: Results, trial: str, known: Sequence[bytes]) -> None:
-    """Put back the predictions that the committed scores sum up, if another execution has put its own since, and if they are `known`."""
-    path = results.table("scores", trial)
-    named = summed_up(from_bytes(results.storage.read(path), path))
+def _settle(results: Results, trial: str, known: Sequence[bytes], named: str) -> None:
+    """Put back the predictions `named` by the committed scores, if another execution has put its own since, and if they are `known`."""
     if _sha256(_predictions(results, trial)) == named:
         return
     for data in known:
@@ -79,6 +77,12 @@ def _settle(results: Results, trial: str, known: Sequence[bytes]) -> None:
             results.storage.replace(results.table("predictions", trial), data)
             return
     log.warning("the predictions of %s are those of another execution than its scores; `xfer-ray check --repair` has it done again", trial)
+
+
+def _named(results: Results, trial: str) -> str:
+    """The sha256 of the predictions that the committed scores sum up."""
+    path = results.table("scores", trial)
+    return summed_up(from_bytes(results.storage.read(path), path))
 
 
 def _predictions(results: Results, trial: str) -> bytes:
