@@ -83,7 +83,7 @@ def demand_equal(one: Sequence[str], other: Sequence[str]) -> None:
 
 
 def benchmark(setting: Setting) -> Iterator[Measure]:
-    """Classification, then generation and one-step scoring, with one thread and with all."""
+    """Classification, then generation and one-step scoring, with as many threads as are asked for."""
     targets = texts.by_language(setting.size(120, 8))
     few = texts.by_language(setting.size(40, 4))
     rounds = setting.size(4, 1)

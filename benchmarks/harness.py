@@ -84,8 +84,8 @@ class Setting:
 
     @property
     def threads(self) -> tuple[int, ...]:
-        """Numbers of threads to measure with: one, and all that are there."""
-        return tuple(dict.fromkeys((1, cores())))
+        """Numbers of threads to measure with: as many as there are cores, unless others are asked for."""
+        return tuple(self.options.threads or (cores(),))
 
 
 Costs = dict[str, list[Cost]]
@@ -207,6 +207,9 @@ def run(file: str, about: str | None, benchmark: Benchmark, add: Callable[[argpa
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="read data sets and tokenizers from DIR, laid out like the hub")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs; keeps nothing unless --output is given")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"the JSON file; default: benchmarks/results/{name}.json")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", metavar="N", help="numbers of PyTorch's threads to measure with; default: all cores"
+    )
     add(parser)
     given = parser.parse_args()
     if given.mirror:

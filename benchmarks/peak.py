@@ -74,9 +74,9 @@ def shares(subject: Subject, shape: Shape, seconds: float) -> tuple[list[float],
 
 
 def benchmark(setting: Setting) -> Iterator[Measure]:
-    """The share of a small and of a base encoder, with one thread and with all."""
+    """The share of a small and of a base encoder, with as many threads as are asked for."""
     examples = texts.pairs(setting.size(3000, 150))
-    recipe = replace(PAPER, epochs=None, steps=setting.size(6, 3), batch_size=setting.size(128, 16))
+    recipe = replace(PAPER, epochs=None, steps=setting.size(4, 3), batch_size=setting.size(128, 16))
     for shape in (shapes.TINY,) if setting.quick else (shapes.SMALL, shapes.BASE):
         for threads in setting.threads:
             torch.set_num_threads(threads)

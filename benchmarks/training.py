@@ -203,14 +203,14 @@ def measured(subject: Subject, threads: int) -> Iterator[Measure]:
 
 
 def benchmark(setting: Setting) -> Iterator[Measure]:
-    """All subjects with one thread, then with all."""
-    shape, steps = (shapes.TINY if setting.quick else shapes.SMALL), setting.size(8, 4)
+    """All subjects, with as many threads as are asked for."""
+    shape, steps = (shapes.TINY if setting.quick else shapes.SMALL), setting.size(6, 4)
     read, english = texts.pairs(setting.size(3000, 150)), texts.english(setting.size(1500, 50))
     asked = texts.questions(setting.size(600, 20))
     batch, windows = setting.size(128, 16), setting.size(32, 8)
     classify = replace(PAPER, epochs=None, steps=steps, batch_size=batch)
     find = replace(PAPER_QA, epochs=None, steps=steps, batch_size=windows, warmup_steps=0)
-    write = replace(MT5, batch_tokens=None, select_every=None, steps=setting.size(6, 4), batch_size=batch, max_length=128)
+    write = replace(MT5, batch_tokens=None, select_every=None, steps=4, batch_size=batch, max_length=128)
     for threads in setting.threads:
         bert = shapes.bert(shape, setting.scratch / "bert")
         yield from measured(of_pairs(bert, english, classify, "pairs in English"), threads)
