@@ -7,7 +7,7 @@ of 41 wordpieces. Every side is a program of its own, and all programs of a meas
     as given   every row padded to 128 tokens, fp32: what run_xnli.py does by default
     stronger   padded to the longest of the batch, bf16 autocast
     packed     ours, each batch in the shape that it has
-    captured   ours, in few shapes, recorded once and played again
+    captured   ours, in few shapes, recorded once and played again; Adafactor, mT5's, cannot be recorded, so there it is packed
 
 Utilization is the work on real tokens, forward and twice that backward, over what the GPU's best bf16 matrix product does in the
 same time. The work on a pair is that of benchmarks/peak.py; on one of n tokens and an answer of m for a text-to-text model of width d,
@@ -26,18 +26,17 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import harness, words
+from benchmarks.harness import Measure, Setting
 from xfer_ray.models import MT5, PAPER
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def subject(kind: str, folder: Path, given: argparse.Namespace) -> Subject:
     """What a program trains."""
     from benchmarks import texts, training
 
-    batch, steps = 16 if given.tiny else 128, given.before + given.steps
-    examples = texts.english(10 * batch) if given.mirror else words.pairs(10 * batch, tiny=given.tiny)
+    batch, steps = 16 if given.quick else 128, given.before + given.steps
+    examples = texts.english(10 * batch) if given.mirror else words.pairs(10 * batch, tiny=given.quick)
     if kind == "mbert":
         return training.of_pairs(folder, examples, replace(PAPER, epochs=None, steps=steps, batch_size=batch))
     recipe = replace(MT5, batch_tokens=None, select_every=None, steps=steps, batch_size=batch, max_length=128)
@@ -75,7 +74,7 @@ def subject(kind: str, folder: Path, given: argparse.Namespace) -> Subject:
 
 def checkpoint(kind: str, folder: Path, given: argparse.Namespace) -> Path:
     """What they begin with: random weights, and mBERT's tokenizer where there is a mirror."""
-    words.checkpoint(kind, folder, {"mbert": given.mbert, "mt5-base": given.mt5}[kind], tiny=given.tiny)
+    words.checkpoint(kind, folder, {"mbert": given.mbert, "mt5-base": given.mt5}[kind], tiny=given.quick)
     if given.mirror:
         from benchmarks import texts
 
@@ -170,111 +169,86 @@ def product(seconds: float) -> float:
 def together(command: Sequence[str], count: int) -> list[Part]:
     """What so many programs find that take their steps at the same time."""
     programs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    said = ["".join(iter(lambda p=program: _until_ready(p), "")) for program in programs]  # type: ignore[misc]
+    for program in programs:
+        while program.stdout and program.stdout.readline() not in ("ready\n", ""):
+            pass
     for program in programs:
         if program.poll() is None and program.stdin:
             program.stdin.write("go\n")
             program.stdin.flush()
     ends = [program.communicate()[0] for program in programs]
     if any(program.returncode for program in programs):
-        raise SystemExit(f"{' '.join(command)} ended with {[program.returncode for program in programs]}: {said}")
+        raise SystemExit(f"{' '.join(command)} ended with {[program.returncode for program in programs]}; the reason is above")
     return [Part(**json.loads(end.splitlines()[-1])) for end in ends]
 
 
-def _until_ready(program: subprocess.Popen[str]) -> str:
-    line = program.stdout.readline() if program.stdout else ""
-    return "" if line == "ready\n" else line
+def command(kind: str, side: str, folder: Path, given: argparse.Namespace) -> list[str]:
+    """What starts one program."""
+    told = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
+    return [sys.executable, "-m", "benchmarks.gpu", "--child", kind, side, str(folder), json.dumps(told)]
 
 
-def measured(given: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
-    """Every side of every model, with each number of programs, round by round there and back."""
-    for kind in MODELS:
-        folder = checkpoint(kind, scratch / kind, given)
-        found: dict[tuple[str, int], list[list[Part]]] = {(side, count): [] for side in SIDES for count in given.processes}
-        for number in range(given.rounds):
-            for side, count in list(found)[::-1] if number % 2 else list(found):
-                command = [sys.executable, "-m", "benchmarks.gpu", *given.told, "--child", kind, side, str(folder)]
-                found[(side, count)].append(together(command, count))
-        slowest = statistics.median(_rate(parts) for parts in found[("as given", given.processes[0])])
-        for (side, count), rounds in found.items():
-            rates = [_rate(parts) for parts in rounds]
-            yield {
-                "model": kind,
-                "side": side,
-                "processes": count,
-                "tokens_a_second": rates,
-                "times_as_given": statistics.median(rates) / slowest,
-                "work_a_second": [_rate(parts, "work") for parts in rounds],
-                "seconds_before": [max(part.before for part in parts) for parts in rounds],
-                "bytes_each": max(part.bytes for parts in rounds for part in parts),
-            }
+def measured(kind: str, given: argparse.Namespace, folder: Path, peak: float) -> Iterator[Measure]:
+    """Every side of a model with each number of programs, round by round there and back."""
+    found: dict[tuple[str, int], list[list[Part]]] = {(side, count): [] for side in SIDES for count in given.processes}
+    for number in range(given.rounds):
+        for side, count in list(found)[::-1] if number % 2 else list(found):
+            found[(side, count)].append(together(command(kind, side, folder, given), count))
+    slowest = statistics.median(rate(parts) for parts in found[(SIDES[0], given.processes[0])])
+    for (side, count), rounds in found.items():
+        rates, each = tuple(map(rate, rounds)), [part for parts in rounds for part in parts]
+        share = 100 * statistics.median(rate(parts, "work") for parts in rounds) / peak
+        yield Measure(
+            f"{kind}, {side}, {count} at once",
+            "tokens/s",
+            rates,
+            note=f"{harness.number(statistics.median(rates) / slowest)} × as given; {harness.number(share)} % of the matrix peak; "
+            f"{max(part.bytes for part in each) / 2**30:.1f} GiB each; {max(part.before for part in each):.1f} s before",
+        )
 
 
-def _rate(parts: Sequence[Part], of: str = "tokens") -> float:
+def rate(parts: Sequence[Part], of: str = "tokens") -> float:
+    """What programs do together in a second."""
     return float(sum(getattr(part, of) for part in parts)) / max(part.seconds for part in parts)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--mirror", type=Path, metavar="DIR", help="read XNLI and mBERT's vocabulary from DIR, laid out like the hub")
+def benchmark(setting: Setting) -> Iterator[Measure]:
+    """All sides of both models."""
+    import torch
+
+    given = setting.options
+    if given.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif not torch.cuda.is_available():
+        print(
+            "PyTorch finds no GPU on this machine, and this benchmark measures one; --quick --device cpu shows that it runs",
+            file=sys.stderr,
+        )
+        raise SystemExit(4)
+    peak = product(0.1 if given.quick else 2.0)
+    yield Measure("bf16 matrix product", "TFLOP/s", (peak / 1e12,))
+    for kind in MODELS:
+        yield from measured(kind, given, checkpoint(kind, setting.scratch / kind, given), peak)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What is this benchmark's own."""
     parser.add_argument("--mbert", type=Path, metavar="FILE", help="a config.json in place of mBERT's shape")
     parser.add_argument("--mt5", type=Path, metavar="FILE", help="a config.json in place of mT5-Base's shape")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N", help="how many programs at once")
     parser.add_argument("--before", type=int, default=40, metavar="N", help="steps that do not count; recording is among them")
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="steps that count")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each measure is taken")
-    parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that it runs")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON file; default: benchmarks/results/gpu.json")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if given.mirror:
-        os.environ["XFER_RAY_MIRROR"] = str(given.mirror.absolute())
-    if given.child:
-        kind, side, folder = given.child
-        print(json.dumps(asdict(train(kind, side, Path(folder), given))), flush=True)
-        return
-    import torch
-
-    if given.device == "cuda" and not torch.cuda.is_available():
-        print(
-            "PyTorch finds no GPU on this machine, and this benchmark measures one; --tiny --device cpu shows that it runs", file=sys.stderr
-        )
-        raise SystemExit(4)
-    given.told = sys.argv[1:]
-    _write(given, product(0.1 if given.tiny else 2.0))
 
 
-def _write(given: argparse.Namespace, peak: float) -> None:
-    found = []
-    with tempfile.TemporaryDirectory(prefix="xfer-ray-gpu-") as scratch:
-        for measure in measured(given, Path(scratch)):
-            found.append(measure | {"utilization": statistics.median(measure["work_a_second"]) / peak})
-            print(_told(found[-1]), flush=True)
-    record = {
-        "benchmark": "gpu",
-        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "tiny": given.tiny,
-        "machine": harness.machine(),
-        "versions": harness.versions(),
-        "steps": {"before": given.before, "counted": given.steps},
-        "bf16_product": peak,
-        "measures": found,
-    }
-    output = given.output or harness.RESULTS / "gpu.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _told(found: dict[str, Any]) -> str:
-    rate, memory = statistics.median(found["tokens_a_second"]), found["bytes_each"] / 2**30
-    return (
-        f"{found['model']}, {found['side']}, {found['processes']} at once: {rate:,.0f} tokens/s, {found['times_as_given']:.2f} x as given, "
-        f"{100 * found['utilization']:.1f} % of the matrix peak, {memory:.1f} GiB each, {max(found['seconds_before']):.1f} s before"
-    )
+def main() -> None:
+    """One program of a measure, or all measures."""
+    if sys.argv[1:2] == ["--child"]:
+        kind, side, folder, told = sys.argv[2:]
+        print(json.dumps(asdict(train(kind, side, Path(folder), argparse.Namespace(**json.loads(told))))), flush=True)
+    else:
+        harness.run(__file__, __doc__, benchmark, options)
 
 
 if __name__ == "__main__":

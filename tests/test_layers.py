@@ -13,7 +13,7 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 # Each room, from the top of the house down, and the rooms it may look into. All of them stand on the ground.
 GROUND = ("errors", "redact", "identity", "recipe", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
-    "cli": {"run", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis"},
+    "cli": {"run", "probe", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis"},
     "run": {"sweep", "making", "notice", "plan", "adoption", "pretrained", "progress", "trial", "desk", "records", "results", "storage"},
     "translate": {"card", "sweep", "shard", "translation", "corpora", "models", "tasks", "data", "revisions", "storage", "desk"},
     "card": {"shard", "translation", "corpora", "models"},
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "audit": {"data", "translation", "results", "analysis"},
     "revisions": {"tasks", "models", "results"},
     "sweepfile": {"metrics"},
-    "trial": {"attempt", "desk", "models", "notice", "data", "scoring", "keeping", "pretrained", "commit", "results"},
+    "trial": {"attempt", "desk", "models", "notice", "data", "scoring", "keeping", "pretrained", "tokenized", "commit", "results"},
     "attempt": {"desk", "notice", "scoring", "records"},
     "desk": {"notice", "results"},
     "scoring": {"metrics", "results"},
@@ -37,8 +37,10 @@ MAY_IMPORT = {
     "folders": {"storage"},
     "pretrain": {"models", "making", "notice", "pretrained", "sweep", "sweepfile", "storage", "desk", "results", "run"},
     "pretrained": {"folders", "models", "storage"},
+    "tokenized": {"folders", "models", "storage"},
     "progress": {"records", "results"},
     "plan": {"records", "results"},
+    "probe": {"plan", "trial", "data", "pretrained", "storage"},
     "adoption": {"commit", "results"},
     "checking": {"compact", "results"},
     "rescore": {"metrics", "results"},

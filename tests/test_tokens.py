@@ -1,15 +1,21 @@
 """The token store: the ids that transformers gives, encoded once."""
 
+import gc
 import json
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 import tiny
+import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from xfer_ray.core import Example, Examples
-from xfer_ray.models.tokens import encoded
+from xfer_ray.models import encoder, tokens
+from xfer_ray.models.tokens import encoded, kept_tokenizer
 
 MBERT = "google-bert/bert-base-multilingual-cased"
 
@@ -79,3 +85,32 @@ def test_encoding_leaves_the_tokenizer_as_it_was(tmp_path):
     encoded(tokenizer, tiny.examples(5), 8, tmp_path / "cache")
     tokenizer.save_pretrained(tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "tokenizer.json").read_text())["truncation"] is None
+
+
+def test_a_warm_worker_begins_with_the_same_weights_as_a_cold_one(tmp_path):
+    folder, recipe = tiny.bert(tmp_path / "bert"), replace(tiny.RECIPE, epochs=None, steps=3)
+
+    def weights(seed: int, name: str) -> dict[str, torch.Tensor]:
+        tuned = encoder.fine_tune(tiny.TASK, tiny.examples(40), None, recipe, seed, tiny.context(folder, tmp_path / "cache"))
+        tuned.save(tmp_path / name)
+        return load_file(tmp_path / name / "model.safetensors")
+
+    tokens._kept.cache_clear()
+    cold, other, warm = weights(0, "cold"), weights(1, "other"), weights(0, "warm")
+    assert tokens._kept.cache_info()[:2] == (2, 1)  # read once, found twice
+    assert all(torch.equal(cold[name], warm[name]) for name in cold)
+    assert not torch.equal(cold["classifier.weight"], other["classifier.weight"])
+
+
+def test_one_tokenizer_is_kept_until_its_files_change_or_another_comes(tmp_path):
+    first, second = tiny.bert(tmp_path / "bert"), tiny.xlmr(tmp_path / "xlmr")
+    read = AutoTokenizer.from_pretrained
+    kept = kept_tokenizer(first, read)
+    assert kept_tokenizer(first, read) is kept
+    settings = json.loads((first / "tokenizer_config.json").read_text())
+    (first / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 7}))
+    assert kept_tokenizer(first, read).model_max_length == 7
+    gone = weakref.ref(kept_tokenizer(first, read))
+    assert kept_tokenizer(second, read).get_vocab() != kept.get_vocab()
+    gc.collect()
+    assert gone() is None

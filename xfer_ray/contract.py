@@ -69,6 +69,7 @@ class Context:
     observe: Observe = lambda kind, value: None
     score: Callable[[Sequence[str]], float] = lambda answers: 0.0
     keeper: Keeper | None = None
+    made: Callable[[Path, Callable[[Path], None]], Path] | None = None  # how a tokenized corpus comes into the cache; None: it is made
 
 
 Predict = Callable[[Sequence[Example]], Sequence[str]]

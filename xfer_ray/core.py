@@ -429,7 +429,8 @@ def demand_sweep_name(name: str) -> None:
         bool(_SWEEP_NAME.fullmatch(name)) and ".." not in name and not name.endswith("."),
         f"sweep name {name!r} names a folder: 1 to 64 of A-Z a-z 0-9 . _ -, not starting or ending with a dot",
     )
-    demand(name != "pretrained", "sweep name 'pretrained' is taken: checkpoints that sweeps make lie in that folder; give another name")
+    taken = {"pretrained": "checkpoints that sweeps make", "tokens": "tokenized corpora"}
+    demand(name not in taken, f"sweep name {name!r} is taken: {taken.get(name)} lie in that folder; give another name")
 
 
 _ANY_RECIPE = Recipe(learning_rate=0.5, batch_size=1, steps=1)

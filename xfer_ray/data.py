@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xfer_ray.core import Corpus, Example, Examples, Task, is_commit
 from xfer_ray.errors import DataError
@@ -23,7 +25,8 @@ def examples_of(task: Task, corpus: Corpus, split: str, *, size: int | None = No
     """
     key = canonical([declaration(task.load), str(corpus), split, size])
     if key not in _shelf:
-        items = tuple(task.load(corpus, split))
+        with _without_collector():
+            items = tuple(task.load(corpus, split))
         if not items:
             raise DataError(f"{split} of {corpus} in task {task.name} has no examples")
         if size is not None:
@@ -37,6 +40,18 @@ def examples_of(task: Task, corpus: Corpus, split: str, *, size: int | None = No
     while sum(map(len, _shelf.values())) > SHELF_EXAMPLES and len(_shelf) > 1:
         _shelf.popitem(last=False)
     return _shelf[key]
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Read without looking for cycles: each of some hundred thousand examples stays, and looking at them again doubles the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _sample(items: Sequence[Example], size: int, where: str) -> tuple[Example, ...]:

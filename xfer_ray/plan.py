@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from xfer_ray import records, results
 from xfer_ray.core import Corpus, Model, Trial
@@ -15,6 +16,8 @@ from xfer_ray.recipe import Pretraining
 from xfer_ray.results import PlannedTrial, Results
 
 STATES = ("done", "to_run", "failed", "blocked")
+RUNNABLE = ("to_run", "failed")
+Number = TypeVar("Number", int, float)
 SAMPLE = 20  # committed trials read per task and model for an estimate
 
 
@@ -42,26 +45,79 @@ class State:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What the trials to run will cost, and where that is known from; None where it is not known."""
+class Probed:
+    """What one trial of a task and model takes, by a probe of it: seconds, on the CPU ("cpu") or a GPU of this name."""
 
-    trials: int  # to run
-    covered: int  # of which a committed trial of the same task and model tells the time
-    worker_hours: float | None
-    gpu_hours: float | None
-    disk_bytes: int | None
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What some of the trials to run will cost, and where that is known from: "committed trials", or "probe" on a device.
+
+    `gpu_seconds` count the model's share of a GPU; None where a model that takes one was timed on a CPU. `size` is in bytes.
+    """
+
+    origin: str
+    trials: int
+    seconds: float
+    gpu_seconds: float | None
+    size: int | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the trials to run will cost, as far as it is known; a total is None unless it is known of every trial."""
+
+    trials: int
+    parts: tuple[Part, ...]
+
+    @property
+    def covered(self) -> int:
+        """For how many of the trials something of the same task and model tells the time."""
+        return sum(part.trials for part in self.parts)
+
+    @property
+    def worker_hours(self) -> float | None:
+        """Hours of one worker after another."""
+        return self._total([part.seconds / 3600 for part in self.parts])
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """Hours of a whole GPU; None, too, where nothing ran on one."""
+        on_gpu = any(part.device != "cpu" for part in self.parts)
+        return self._total([None if p.gpu_seconds is None else p.gpu_seconds / 3600 for p in self.parts]) if on_gpu else None
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """What the trials will leave; a probe leaves nothing."""
+        return self._total([part.size for part in self.parts])
+
+    @property
+    def origin(self) -> str | None:
+        """Where all that is known from: "committed trials", "probe", or "committed trials and probe"."""
+        return " and ".join(dict.fromkeys(part.origin for part in self.parts)) if self._whole else None
 
     def json(self) -> dict[str, Json]:
         """As `plan --json` prints it."""
-        source = None if self.worker_hours is None else "committed trials"
         return {
             "gpu_hours": self.gpu_hours,
-            "from": source,
+            "from": self.origin,
             "money": None,
             "disk_bytes": self.disk_bytes,
             "worker_hours": self.worker_hours,
             "covered": self.covered,
         }
+
+    @property
+    def _whole(self) -> bool:
+        return 0 < self.covered == self.trials
+
+    def _total(self, values: Sequence[Number | None]) -> Number | None:
+        known = [value for value in values if value is not None]
+        return sum(known[1:], known[0]) if self._whole and len(known) == len(values) else None
 
 
 def states(found: Results, trials: Iterable[PlannedTrial], blocked: Mapping[str, str]) -> tuple[State, ...]:
@@ -140,34 +196,46 @@ def _missing_checkpoint(model: Model, mirror: str | None) -> str:
     return f"the mirror holds no weights of {name}; put model.safetensors into {folder}, or leave --mirror out to use the hub"
 
 
-def estimate(found: Results, trials: Iterable[State], gpus: Mapping[str, float]) -> Estimate:
-    """Price the trials to run by committed trials of the same task and model.
+def estimate(
+    found: Results, trials: Iterable[State], gpus: Mapping[str, float], probed: Mapping[tuple[str, str], Probed | str] | None = None
+) -> Estimate:
+    """Price the trials to run: by committed trials of the same task and model, else by a probe of them.
 
-    Worker hours count every trial's training and evaluation; GPU hours count only what ran on a GPU, times the model's share of one.
+    `gpus` is the share of a GPU that each model takes.
     """
     trials = tuple(trials)
-    wanted = Counter((s.trial.task, s.trial.model) for s in trials if s.state in ("to_run", "failed"))
-    seconds = gpu_seconds = 0.0
-    size = covered = 0
-    on_gpu = False
+    wanted = _wanted(trials)
     samples = _samples(trials, wanted)
     sizes = results.sizes_of(found, [trial for done in samples.values() for trial in done])
+    parts = []
     for (task, model), done in samples.items():
-        number = wanted[task, model]
         rows = results.read_scores(found, done).drop_duplicates("trial")
         each = float((rows["train_seconds"] + rows["eval_seconds"]).mean())
-        seconds, covered = seconds + number * each, covered + number
-        if (rows["device"] != "cpu").all():
-            on_gpu, gpu_seconds = True, gpu_seconds + number * each * gpus.get(model, 1.0)
-        size += number * int(sum(sizes[trial] for trial in done) / len(done))
-    whole = 0 < covered == sum(wanted.values())
-    return Estimate(
-        trials=sum(wanted.values()),
-        covered=covered,
-        worker_hours=seconds / 3600 if whole else None,
-        gpu_hours=gpu_seconds / 3600 if whole and on_gpu else None,
-        disk_bytes=size if whole else None,
-    )
+        device = "cpu" if (rows["device"] == "cpu").any() else str(rows["device"].iloc[0])
+        size = int(sum(sizes[trial] for trial in done) / len(done))
+        parts.append(_part("committed trials", wanted[task, model], Probed(each, device), gpus.get(model, 1.0), size))
+    for (task, model), told in (probed or {}).items():
+        if isinstance(told, Probed):
+            parts.append(_part("probe", wanted[task, model], told, gpus.get(model, 1.0), None))
+    return Estimate(sum(wanted.values()), tuple(parts))
+
+
+def _part(origin: str, number: int, each: Probed, share: float, size: int | None) -> Part:
+    """So many trials at a cost of `each`, of a model that takes such a share of a GPU, and of so many bytes each."""
+    gpu = None if share and each.device == "cpu" else number * each.seconds * share
+    return Part(origin, number, number * each.seconds, gpu, None if size is None else number * size, each.device)
+
+
+def unpriced(trials: Iterable[State]) -> list[str]:
+    """The trials to run of whose task and model none is committed."""
+    trials = tuple(trials)
+    known = _samples(trials, _wanted(trials))
+    return [s.trial.trial for s in trials if s.state in RUNNABLE and (s.trial.task, s.trial.model) not in known]
+
+
+def _wanted(trials: Iterable[State]) -> Counter[tuple[str, str]]:
+    """How many trials of each task and model are to be run."""
+    return Counter((s.trial.task, s.trial.model) for s in trials if s.state in RUNNABLE)
 
 
 def _samples(trials: Iterable[State], wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:

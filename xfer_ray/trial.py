@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, data, notice, pretrained, results, scoring
+from xfer_ray import commit, data, notice, pretrained, results, scoring, tokenized
 from xfer_ray.attempt import attempted, heartbeat
 from xfer_ray.contract import Context, FineTune, FineTuned, Observe
 from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
@@ -144,6 +144,7 @@ def _context(trial: Trial, desk: Desk, keeper: Checkpoints, leaving: notice.Leav
         alive=desk.alive,
         observe=desk.observe,
         keeper=keeper,
+        made=tokenized.made(desk.results.storage),
     )
 
 

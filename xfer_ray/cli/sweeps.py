@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +39,11 @@ from xfer_ray.cli.options import (
 from xfer_ray.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from xfer_ray.plan import Estimate, State
+    from collections.abc import Sequence
+
+    from xfer_ray.core import Trial
+    from xfer_ray.plan import Estimate, Part, State
+    from xfer_ray.probe import Told
     from xfer_ray.results import Plan, Results
     from xfer_ray.run import Summary
 
@@ -48,12 +54,16 @@ def plan(
     mirror: Mirror = None,
     only: Only = None,
     seeds: Seeds = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Take a few steps here of what no committed trial tells the cost of.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show every trial of a sweep and its state, what it will cost, and which columns of its tables will exist.
 
-    Starts nothing and writes nothing.
+    Starts nothing and writes nothing to the results. A probe fetches nothing either.
     """
+    if probe:  # before anything is imported that reads these
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many as a trial of `run` has unless it is told otherwise
     from xfer_ray import plan as planning
     from xfer_ray import results, sweepfile
     from xfer_ray.results import Results
@@ -67,11 +77,16 @@ def plan(
     asked = {t.id for t in chosen}
     states = planning.states(found, [t for t in written.trials if t.trial in asked], planning.blocked(chosen))
     gpus = {name: model.gpus for name, model in planning.models_of(chosen).items()}
-    estimate = planning.estimate(found, states, gpus)
+    probed = _probed(chosen, found, planning.unpriced(states)) if probe else {}
+    estimate = planning.estimate(found, states, gpus, probed)
     if as_json:
         print(json.dumps(_plan_json(written, found, states, estimate), indent=1))
-    else:
-        _print_plan(declared.name, written, states, estimate)
+        return
+    _print_plan(declared.name, written, states)
+    for (task, model), told in probed.items():
+        if isinstance(told, str):
+            print(f"  not probed: {task} with {model}: {told}")
+    _print_estimate(estimate, probe)
 
 
 def run(
@@ -184,10 +199,17 @@ def _plan_json(written: Plan, found: Results, states: tuple[State, ...], estimat
     }
 
 
-def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: Estimate) -> None:
+def _probed(chosen: Sequence[Trial], found: Results, names: Sequence[str]) -> Told:
+    from xfer_ray import probe
+    from xfer_ray import run as running
+
+    unpriced = [trial for trial in chosen if trial.id in set(names)]
+    return probe.probe(unpriced, found.storage, running.scratch(), lambda text: print(text, file=sys.stderr))
+
+
+def _print_plan(name: str, written: Plan, states: tuple[State, ...]) -> None:
     from analysis import rules
     from xfer_ray import plan as planning
-    from xfer_ray.progress import duration
 
     print(f"{name}: {_counted(planning.counts(states))}")
     for state in states:
@@ -201,14 +223,40 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...], estimate: E
         print(f"  no denominator for {where}: plan a source of that language, or name one with `tables --denominators`")
     for task, facts in written.tasks.items():
         print(f"  license of {task}: {facts.licence or 'not known'}")
+
+
+def _print_estimate(estimate: Estimate, probe: bool) -> None:
+    from xfer_ray.progress import duration
+
     if not estimate.trials:
         return
     if estimate.worker_hours is None:
-        print("  estimate: unknown until one trial of each task and model is committed")
+        known = f" for {estimate.trials - estimate.covered} of {estimate.trials} trials" if estimate.covered else ""
+        print(f"  estimate: unknown{known} until one trial of each task and model is committed" + ("" if probe else ", or with --probe"))
         return
     gpu = "" if estimate.gpu_hours is None else f", {estimate.gpu_hours:.2f} GPU hours"
-    size = (estimate.disk_bytes or 0) / 1e6
-    print(f"  estimate: {duration(estimate.worker_hours * 3600)} of one worker{gpu}, {size:.1f} MB, from committed trials")
+    size = "" if estimate.disk_bytes is None else f", {estimate.disk_bytes / 1e6:.1f} MB"
+    origins = Counter[str]()
+    for part in estimate.parts:
+        origins[_origin(part)] += part.trials
+    told = "; ".join(f"{number} trial{'' if number == 1 else 's'} from {origin}" for origin, number in origins.items())
+    print(f"  estimate: {duration(estimate.worker_hours * 3600)} of one worker{gpu}{size}: {told}")
+
+
+def _origin(part: Part) -> str:
+    """Committed trials, or a probe and what it ran on."""
+    if part.origin != "probe":
+        return part.origin
+    return f"a probe on this machine ({_processor() if part.device == 'cpu' else f'GPU: {part.device}'})"
+
+
+def _processor() -> str:
+    """CPU: AMD EPYC 9654, OMP_NUM_THREADS=1."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"CPU: {line.partition(':')[2].strip()}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}"
+    return "CPU"
 
 
 def _print_summary(summary: Summary, storage: str, name: str, again: str) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ Rows = NDArray[np.int64]
 
 ROOM = 2.0  # mean lengths in the width of a packed row: wider rows waste attention, narrower ones leave gaps
 NOBODY = -1  # the owner of padding
+NOTHING = -100  # a label that asks for nothing, as PyTorch's losses have it
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,15 @@ def padded(tokens: Tokens, rows: Rows, pad: int) -> Grid:
     return _filled(tokens, rows, pad, Places(numbers, np.zeros_like(numbers), int(tokens.lengths[rows].max())))
 
 
-def packed(tokens: Tokens, rows: Rows, pad: int) -> Grid:
+def packed(tokens: Tokens, rows: Rows, pad: int, width: int | None = None) -> Grid:
     """These rows one after another in as few rows of a common width as best fit finds, gaps filled up with `pad`."""
     lengths = tokens.lengths[rows]
-    width = max(int(lengths.max()), math.ceil(ROOM * float(lengths.mean()) / 8) * 8)
-    return _filled(tokens, rows, pad, best_fit(lengths, width), packed=True)
+    return _filled(tokens, rows, pad, best_fit(lengths, width or width_for(lengths)), packed=True)
+
+
+def width_for(lengths: NDArray[np.int64]) -> int:
+    """How wide packed rows are: room for the longest, and for two of the mean, the latter as a multiple of 8."""
+    return max(int(lengths.max()), math.ceil(ROOM * float(lengths.mean()) / 8) * 8)
 
 
 def beside(tokens: Tokens, rows: Rows, pad: int, grid: Grid) -> Grid:
@@ -198,3 +203,48 @@ def _filled(tokens: Tokens, rows: Rows, pad: int, places: Places, *, packed: boo
         lengths=lengths,
         packed=packed,
     )
+
+
+# ------------------------------------------------------------------------------ a few shapes
+
+
+class Part(NamedTuple):
+    """One of the arrays that a batch is made of: what fills it up to a larger shape, and what its first dimension counts."""
+
+    values: NDArray[np.int64]
+    filler: int
+    counts: Literal["rows", "sequences", "tokens"]
+
+
+def parts(grid: Grid, pad: int) -> tuple[Part, ...]:
+    """The arrays of a grid in the order of its fields: what is filled up belongs to nobody, and is a sequence without a token."""
+    tokens = ((grid.ids, pad), (grid.segments, 0), (grid.positions, 0), (grid.owner, NOBODY))
+    sequences = (grid.row, grid.column, grid.lengths)
+    return (*(Part(values, filler, "rows") for values, filler in tokens), *(Part(values, 0, "sequences") for values in sequences))
+
+
+def in_few_shapes(found: Sequence[Part], sequences: int) -> list[NDArray[np.int64]]:
+    """These arrays filled up so that batches of alike size have the same shapes; `sequences` is the least number of them.
+
+    Rows and sequences grow by an eighth to a sixteenth at most, the width of rows to a multiple of 16, tokens to a power of two.
+    """
+
+    def size(part: Part) -> list[int]:
+        count, *others = part.values.shape
+        if part.counts == "rows":
+            return [rounded(count), *(math.ceil(width / 16) * 16 for width in others)]
+        return [rounded(max(count, sequences)) if part.counts == "sequences" else 1 << (count - 1).bit_length(), *others]
+
+    return [_enlarged(part, size(part)) for part in found]
+
+
+def rounded(count: int) -> int:
+    """The next number whose binary digits after the fourth are zeros: 15, 16, 18, 20 and so on to 30, then 32, 36, 40."""
+    step = 1 << max(0, count.bit_length() - 4)
+    return math.ceil(count / step) * step
+
+
+def _enlarged(part: Part, shape: Sequence[int]) -> NDArray[np.int64]:
+    whole = np.full(shape, part.filler, dtype=np.int64)
+    whole[tuple(map(slice, part.values.shape))] = part.values
+    return whole

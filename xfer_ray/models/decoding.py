@@ -6,6 +6,7 @@ are those within a sequence, since a sequence stands in one piece. (T5, Raffel e
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,17 +23,19 @@ if TYPE_CHECKING:
 LOGITS = 2**26  # numbers of a piece of the output layer: a quarter of a GiB in fp32
 
 
-def states(model: PreTrainedModel, grid: Grid, told: Grid) -> Tensor:
-    """The decoder's states, scaled for the output layer, as it reads the targets `told`: (rows, width of told, hidden).
-
-    At each token of a target is what tells that token: the inputs of the decoder are the targets moved on by one.
-    """
+def moved_on(model: PreTrainedModel, told: Grid) -> Grid:
+    """What the decoder reads as it tells these targets: at each token the one before, and first of all its own start."""
     begun = np.roll(told.ids.reshape(-1), 1)
     begun[told.first] = model.config.decoder_start_token_id
+    return replace(told, ids=np.where(told.owner == NOBODY, model.config.pad_token_id, begun.reshape(told.ids.shape)))
+
+
+def states(model: PreTrainedModel, grid: Grid, told: Grid) -> Tensor:
+    """The decoder's states, scaled for the output layer, as it reads `told`, targets moved on: (rows, width of told, hidden)."""
     earlier = torch.ones(told.ids.shape[1], told.ids.shape[1], dtype=torch.bool, device=model.device).tril()
     read = model.encoder(input_ids=tensor(model, grid.ids), attention_mask=attended(model, grid)).last_hidden_state
     found: Tensor = model.decoder(
-        input_ids=tensor(model, np.where(told.owner == NOBODY, model.config.pad_token_id, begun.reshape(told.ids.shape))),
+        input_ids=tensor(model, told.ids),
         attention_mask=attended(model, told) & earlier,
         encoder_hidden_states=read,
         encoder_attention_mask=attended(model, told, grid),
@@ -57,7 +60,7 @@ def cross_entropy(model: PreTrainedModel, found: Tensor, wanted: Tensor) -> Tens
     if len(wanted) <= size:
         return _cross_entropy(model.lm_head, found, wanted)
     pieces = [
-        checkpoint(_cross_entropy, model.lm_head, some, those, use_reentrant=False)
+        checkpoint(_cross_entropy, model.lm_head, some, those, use_reentrant=False, preserve_rng_state=False)
         for some, those in zip(torch.split(found, size), torch.split(wanted, size), strict=True)
     ]
     return torch.stack(pieces).sum()

@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from xfer_ray.contract import Context, FineTuned
 from xfer_ray.core import Examples, Task
@@ -18,6 +25,7 @@ from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, pairs, spans, training
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
+from xfer_ray.models.tokens import kept_tokenizer
 from xfer_ray.recipe import Recipe
 
 # What BERT's kin call their dropout probabilities: in the layers, in the attention, before the classifier.
@@ -27,13 +35,18 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
     """Train on the source; keep the last step, or with `select` the best one on the source's dev set."""
     folder = checkpoints.loadable(context.checkpoint, context.revision, context.cache)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = kept_tokenizer(folder, _tokenizer)
     head = pairs if task.labels else spans
     with training.seeded(seed):
         model = with_head(folder, task, recipe).to(training.device())
         demand_vocabulary(model, tokenizer, folder)
         run = training.Run(model, tokenizer, task, recipe, seed, context)
         return fine_tuned(run, head.lessons(run, train), head.predictor(run), select)
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer
 
 
 def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
 from xfer_ray.models import states
-from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.batches import NOTHING, Grid, Part, Rows, by_length, padded
 from xfer_ray.models.memory import in_groups
 from xfer_ray.models.tokens import Tokens, encoded
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 
 def lessons(run: Run, train: Examples) -> Lessons:
     """Each example is a row; what is learned is the class of its first answer."""
-    tokens = encoded(run.tokenizer, train, run.recipe.max_length, run.context.cache)
-    classes = torch.tensor([run.task.labels.index(example.answers[0]) for example in train])
+    tokens = encoded(run.tokenizer, train, run.recipe.max_length, run.context.cache, run.context.made)
+    classes = np.array([run.task.labels.index(example.answers[0]) for example in train])
 
-    def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
-        return nn.functional.cross_entropy(logits(model, grid).float(), classes[rows].to(model.device), reduction="sum")
+    def asked(grid: Grid, rows: Rows) -> tuple[Part, ...]:
+        return (Part(classes[rows], NOTHING, "sequences"),)
 
-    return Lessons(tokens, run.tokenizer.pad_token_id, np.ones(len(train)), loss)
+    def loss(model: PreTrainedModel, grid: Grid, wanted: Any) -> Tensor:  # noqa: ANN401 - an array or a tensor
+        return nn.functional.cross_entropy(logits(model, grid).float(), states.tensor(model, wanted), reduction="sum")
+
+    return Lessons(tokens, run.tokenizer.pad_token_id, np.ones(len(train)), loss, asked)
 
 
 def predictor(run: Run) -> Predict:
     """The function that answers with the likeliest label."""
 
     def predict(examples: Sequence[Example]) -> list[str]:
-        tokens = encoded(run.tokenizer, examples, run.recipe.max_length, run.context.cache)
+        tokens = encoded(run.tokenizer, examples, run.recipe.max_length, run.context.cache, run.context.made)
         return [run.task.labels[index] for index in best_classes(run, tokens)]
 
     return predict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from xfer_ray.contract import Predict
 from xfer_ray.core import Example, Examples
 from xfer_ray.errors import XferRayError
 from xfer_ray.models import states
-from xfer_ray.models.batches import Grid, Rows, by_length, padded
+from xfer_ray.models.batches import NOTHING, Grid, Part, Rows, by_length, padded
 from xfer_ray.models.memory import in_groups
 from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
 from xfer_ray.models.windows import Ints, Windows, answer_columns, windowed
@@ -35,7 +35,7 @@ def lessons(run: Run, train: Examples) -> Lessons:
 
     A window that does not hold the whole answer has both at its first token.
     """
-    windows = windowed(run.tokenizer, train, run.recipe, run.context.cache)
+    windows = windowed(run.tokenizer, train, run.recipe, run.context.cache, run.context.made)
     columns, absent = answer_columns(windows, train)
     if len(absent):
         logging.getLogger(__name__).warning(
@@ -45,23 +45,25 @@ def lessons(run: Run, train: Examples) -> Lessons:
             run.recipe.max_length,
             train[int(absent[0])].id,
         )
-    wanted = torch.from_numpy(columns)
 
-    def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
+    def asked(grid: Grid, rows: Rows) -> tuple[Part, ...]:
+        return (Part(columns[rows], NOTHING, "sequences"),)
+
+    def loss(model: PreTrainedModel, grid: Grid, wanted: Any) -> Tensor:  # noqa: ANN401 - an array or a tensor
         both = [
             nn.functional.cross_entropy(scores, column, reduction="sum")
-            for scores, column in zip(logits(model, grid), wanted[rows].to(model.device).T, strict=True)
+            for scores, column in zip(logits(model, grid), states.tensor(model, wanted).T, strict=True)
         ]
         return (both[0] + both[1]) / 2
 
-    return Lessons(windows.tokens, run.tokenizer.pad_token_id, np.ones(len(windows)), loss)
+    return Lessons(windows.tokens, run.tokenizer.pad_token_id, np.ones(len(windows)), loss, asked)
 
 
 def predictor(run: Run) -> Predict:
     """The function that answers with the best span over all windows, cut from the original context."""
 
     def predict(examples: Sequence[Example]) -> list[str]:
-        windows = windowed(run.tokenizer, examples, run.recipe, run.context.cache)
+        windows = windowed(run.tokenizer, examples, run.recipe, run.context.cache, run.context.made)
         scores, found, spans = best_in_windows(run, windows)
         # By example, spans among the n best before others, then by score, then by position.
         order = np.lexsort((-scores, ~found, windows.example))
@@ -160,12 +162,12 @@ def _best_of_all(starts: Floats, ends: Floats, longest: int) -> tuple[Floats, In
 
 
 def logits(model: PreTrainedModel, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The scores of each token as the first and as the last of the answer: (sequences, longest) each, minus infinity for padding."""
+    """The scores of each token as the first and as the last of the answer: (sequences, width) each, minus infinity for padding."""
     if states.are_ours(model, grid):
         told = model.qa_outputs(states.all_states(model, grid))
     else:
         output = model(**inputs(model, grid))
         told = torch.stack([output.start_logits, output.end_logits], dim=-1)
-    padding = states.tensor(model, grid.mask == 0)[..., None]
-    start, end = states.by_sequence(grid, told.float().masked_fill(padding, -torch.inf), -torch.inf).unbind(-1)
+    padding = (states.tensor(model, grid.owner) < 0)[..., None]
+    start, end = states.by_sequence(model, grid, told.float().masked_fill(padding, -torch.inf), -torch.inf).unbind(-1)
     return start, end

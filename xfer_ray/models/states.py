@@ -35,9 +35,9 @@ def are_ours(model: PreTrainedModel, grid: Grid) -> bool:
     return model.config.model_type in KNOWN and (grid.packed or not model.training)
 
 
-def tensor(model: PreTrainedModel, array: Any) -> Tensor:  # noqa: ANN401 - any numpy array
-    """On the model's device."""
-    return torch.from_numpy(array).to(model.device)
+def tensor(model: PreTrainedModel, array: Any) -> Tensor:  # noqa: ANN401 - any numpy array, or a tensor
+    """On the model's device; a tensor is there already."""
+    return array if isinstance(array, Tensor) else torch.from_numpy(array).to(model.device)
 
 
 def attended(model: PreTrainedModel, grid: Grid, others: Grid | None = None) -> Tensor:
@@ -93,13 +93,11 @@ def _attention(attention: nn.Module, asking: Tensor, states: Tensor, row: Tensor
     return found.transpose(1, 2).flatten(-2)
 
 
-def by_sequence(grid: Grid, tokens: Tensor, filler: float) -> Tensor:
-    """What belongs to each token of a grid, (rows, width, …), in a row for each sequence: (sequences, longest, …)."""
+def by_sequence(model: PreTrainedModel, grid: Grid, tokens: Tensor, filler: float) -> Tensor:
+    """What belongs to each token of a grid, (rows, width, …), in a row for each sequence: (sequences, width, …)."""
     if not grid.packed:
         return tokens
-    owner = torch.from_numpy(grid.owner).to(tokens.device)
-    real = owner >= 0
-    shape = (len(grid.lengths), int(grid.lengths.max()), *tokens.shape[2:])
-    apart = tokens.new_full(shape, filler)
-    positions = torch.from_numpy(grid.positions).to(tokens.device)
-    return apart.index_put((owner[real], positions[real]), tokens[real])
+    owner, positions = tensor(model, grid.owner), tensor(model, grid.positions)
+    nobody = len(grid.row)  # one row more, for what is padding
+    apart = tokens.new_full((nobody + 1, grid.ids.shape[1], *tokens.shape[2:]), filler)
+    return apart.index_put((owner.where(owner >= 0, nobody), positions), tokens)[:nobody]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +18,11 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, Pr
 from xfer_ray.contract import Context, FineTuned, Predict
 from xfer_ray.core import Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.models import checkpoints, decoding, memory, states, training, wording
-from xfer_ray.models.batches import NOBODY, Grid, Rows, beside, by_length, padded
+from xfer_ray.models import checkpoints, decoding, generation, memory, states, training, wording
+from xfer_ray.models.batches import NOBODY, NOTHING, Grid, Part, Rows, beside, by_length, padded
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
-from xfer_ray.models.tokens import Tokens, encoded_texts
+from xfer_ray.models.tokens import Tokens, encoded_texts, kept_tokenizer
 from xfer_ray.models.training import Lessons, Run
 from xfer_ray.recipe import Recipe
 
@@ -31,7 +33,7 @@ _LARGEST_BATCH = 256  # examples that are decoded side by side
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
     """Train on the source; keep the last step, or with `select` the best one on the source's dev set."""
     folder = checkpoints.loadable(context.checkpoint, context.revision, context.cache)
-    tokenizer = checkpoints.tokenizer_of(folder)
+    tokenizer = kept_tokenizer(folder, checkpoints.tokenizer_of)
     with training.seeded(seed):
         model = loaded(folder, recipe).to(training.device())
         demand_vocabulary(model, tokenizer, folder)
@@ -91,16 +93,29 @@ def lessons(run: Run, train: Examples) -> Lessons:
             "%d of %d answers lie beyond what is read of their context, such as that of example %r", len(beyond), len(train), beyond[0]
         )
 
-    def loss(model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
-        told = beside(targets, rows, run.tokenizer.pad_token_id, grid)
-        wanted = told.owner != NOBODY
-        return decoding.cross_entropy(model, decoding.states(model, grid, told)[wanted], states.tensor(model, told.ids[wanted]))
+    pad = run.tokenizer.pad_token_id
 
-    return Lessons(inputs, run.tokenizer.pad_token_id, targets.lengths.astype(np.float64), loss)
+    def asked(grid: Grid, rows: Rows) -> tuple[Part, ...]:
+        told = beside(targets, rows, pad, grid)
+        at = np.argwhere(told.owner != NOBODY)
+        read = decoding.moved_on(run.model, told)
+        return (
+            Part(read.ids, pad, "rows"),
+            Part(read.owner, NOBODY, "rows"),
+            Part(at, 0, "tokens"),
+            Part(told.ids[at[:, 0], at[:, 1]], NOTHING, "tokens"),
+        )
+
+    def loss(model: PreTrainedModel, grid: Grid, ids: Any, owner: Any, at: Any, wanted: Any) -> Tensor:  # noqa: ANN401 - arrays or tensors
+        row, column = states.tensor(model, at).T
+        found = decoding.states(model, grid, replace(grid, ids=ids, owner=owner))
+        return decoding.cross_entropy(model, found[row, column], states.tensor(model, wanted))
+
+    return Lessons(inputs, pad, targets.lengths.astype(np.float64), loss, asked)
 
 
 def _encoded(run: Run, texts: Sequence[str], max_length: int, what: str) -> tuple[Tokens, NDArray[np.int64]]:
-    tokens, ends = encoded_texts(run.tokenizer, texts, max_length, run.context.cache)
+    tokens, ends = encoded_texts(run.tokenizer, texts, max_length, run.context.cache, run.context.made)
     cut = sum(end < len(text) for text, end in zip(texts, ends, strict=True))
     if cut:
         log.warning("%d of %d %s are longer than %d tokens and were cut", cut, len(texts), what, max_length)
@@ -129,19 +144,15 @@ def written(run: Run, tokens: Tokens) -> list[str]:
 
     T5's sentinels are special tokens and are left out too; mT5's are ordinary pieces, and stay.
     """
-    model, pad = run.model, run.tokenizer.pad_token_id
-    config = GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=run.recipe.max_target_length)
     texts = [""] * len(tokens)
 
     def compute(rows: Rows) -> None:
-        grid = padded(tokens, rows, pad)
-        ids = model.generate(states.tensor(model, grid.ids), attention_mask=states.tensor(model, grid.mask), generation_config=config)
+        grid = padded(tokens, rows, run.tokenizer.pad_token_id)
+        ids = generation.greedy(run.model, grid, run.tokenizer.eos_token_id, run.recipe.max_target_length)
         for row, text in zip(rows, _decoded(run.tokenizer, ids), strict=True):
             texts[row] = text
 
-    model.eval()
-    with torch.inference_mode(), training.autocast(model, run.recipe):
-        memory.in_groups(run, tokens.lengths, _batches(run, tokens), compute)
+    _in_groups(run, tokens, compute)
     return texts
 
 
@@ -153,30 +164,26 @@ def _decoded(tokenizer: PreTrainedTokenizerFast, ids: Tensor) -> list[str]:
 
 def _likeliest(run: Run, tokens: Tokens, prefix: list[int], following: list[int]) -> list[int]:
     """The index of the likeliest token of `following`, after `prefix`, for each row; in one decoder step."""
-    model, best = run.model, np.zeros(len(tokens), dtype=np.int64)
-    begin = torch.tensor([[model.config.decoder_start_token_id, *prefix]], device=model.device)
+    best = np.zeros(len(tokens), dtype=np.int64)
 
     def compute(rows: Rows) -> None:
         grid = padded(tokens, rows, run.tokenizer.pad_token_id)
-        scores = model(
-            input_ids=states.tensor(model, grid.ids),
-            attention_mask=states.tensor(model, grid.mask),
-            decoder_input_ids=begin.expand(len(rows), -1),
-        ).logits[:, -1, following]
-        best[rows] = scores.argmax(-1).cpu().numpy()
+        best[rows] = generation.scores(run.model, grid, prefix, following).argmax(-1).cpu().numpy()
 
-    model.eval()
-    with torch.inference_mode(), training.autocast(model, run.recipe):
-        memory.in_groups(run, tokens.lengths, _batches(run, tokens), compute)
+    _in_groups(run, tokens, compute)
     return [int(index) for index in best]
 
 
-def _batches(run: Run, tokens: Tokens) -> list[Rows]:
-    return [
+def _in_groups(run: Run, tokens: Tokens, compute: Callable[[Rows], None]) -> None:
+    """Answer all rows, longest first, in groups of at most `_LARGEST_BATCH`."""
+    groups = (
         rows[start : start + _LARGEST_BATCH]
         for rows in by_length(tokens.lengths, training.budget(run.model))
         for start in range(0, len(rows), _LARGEST_BATCH)
-    ]
+    )
+    run.model.eval()
+    with torch.inference_mode(), training.autocast(run.model, run.recipe):
+        memory.in_groups(run, tokens.lengths, groups, compute)
 
 
 def _choices(run: Run) -> tuple[list[int], list[int]]:

@@ -7,24 +7,24 @@ more threads rounds differently. On a GPU they give the same data in the same or
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.optimization import Adafactor
 
 from xfer_ray.contract import Context
 from xfer_ray.core import Layout, Task
 from xfer_ray.errors import XferRayError, demand
-from xfer_ray.models import memory, resume, states
-from xfer_ray.models.batches import Grid, Rows, laid, micro_batches, plan, total_steps
+from xfer_ray.models import captured, memory, resume, states
+from xfer_ray.models.batches import Grid, Part, Rows, laid, micro_batches, plan, total_steps
+from xfer_ray.models.seen import only_seen
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
 
@@ -34,25 +34,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # How many tokens go through a model at once, on a GPU and on a CPU.
 TRAINING_BUDGET = {"cuda": 2**15, "cpu": 2**12}
-ANSWERING_BUDGET = {"cuda": 2**16, "cpu": 2**12}
+ANSWERING_BUDGET = {"cuda": 2**16, "cpu": 2**11}
 CHECK_EVERY = 20  # steps between two looks at the losses: each look waits for the GPU
 
 
-Loss = Callable[["PreTrainedModel", Grid, Rows], Tensor]
+Loss = Callable[..., Tensor]
+Asked = Callable[[Grid, Rows], Sequence[Part]]
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is learned: rows of tokens, the id that pads them, what each row weighs, and the loss.
+    """What is learned: rows of tokens, the id that pads them, what each row weighs, the loss, and what it asks of the rows.
 
-    `loss(model, grid, rows)` is summed over the rows, which `grid` lays out; over a batch it is divided by
-    the weight of the batch: its number of rows, or of the tokens that they ask for.
+    `loss(model, grid, *asked)` is summed over the rows, which `grid` lays out; over a batch it is divided by
+    the weight of the batch: its number of rows, or of the tokens that they ask for. `asked(grid, rows)` gives arrays;
+    without it the loss reads the numbers of the rows.
     """
 
     tokens: Tokens
     pad: int
     weights: NDArray[np.float64]
     loss: Loss
+    asked: Asked | None = None
+
+    def summed(self, model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
+        """The loss of these rows."""
+        return self.loss(model, grid, *([rows] if self.asked is None else [part.values for part in self.asked(grid, rows)]))
 
 
 @dataclass(frozen=True)
@@ -120,13 +127,14 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
     )
     found = resume.weights(model, keeper)
     curve = list(found.curve)
-    with _only_seen(model, lessons, recipe) as (seen, whole):
+    with only_seen(model, lessons, recipe) as (seen, whole):
         optimizer = optimizer_of(model, recipe)
         resume.state(optimizer, found)
         model.train()
         losses, rows = _Losses(recipe, steps), 0
         size = micro_batch_of(run, lessons)
         size = min(size, found.state.get("micro_batch", size))  # what fitted before
+        take = _taken(run, seen, optimizer)
         memory.observe(run.context, afresh=True)
         for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
             if step <= found.step:
@@ -134,11 +142,8 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
             rows += len(batch)
             run.context.observe("training_examples", len(batch))
             run.context.observe("training_tokens", int(seen.tokens.lengths[batch].sum()))
-            loss, size = fitting_gradient(run, seen, batch, size)
-            with memory.Room() as room:
-                losses.add(step, loss, update(optimizer, recipe, learning_rate(recipe, step - 1, steps)))
-            if room.said:
-                raise room.error("the state of the optimizer", "optimizer='adafactor' needs less")
+            looked_at, size = take(batch, learning_rate(recipe, step - 1, steps), size)
+            losses.add(step, looked_at)
             candidate = every is not None and (step % every == 0 or step == steps)
             if keeper and (candidate or keeper.due()):
                 losses.check(step)
@@ -158,6 +163,33 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
     return Trained(steps, best, size, tuple(curve))
 
 
+def _taken(run: Run, lessons: Lessons, optimizer: torch.optim.Optimizer) -> Callable[[Rows, float, int], tuple[Tensor, int]]:
+    """What takes a step on a batch, at a learning rate, in micro-batches of at most so many rows.
+
+    Gives the loss and the norm of its gradient, (2,), and the size of the micro-batches that fitted.
+    """
+
+    def computed(grid: Grid, asked: Sequence[Tensor], weight: Tensor, rate: Tensor) -> Tensor:
+        with autocast(run.model, run.recipe):
+            summed = lessons.loss(run.model, grid, *asked)
+        loss = summed / weight
+        loss.backward()  # type: ignore[no-untyped-call]
+        return torch.stack([loss.detach(), update(optimizer, run.recipe, rate)])
+
+    fixed = captured.FixedSteps(run, lessons, optimizer, computed) if captured.serves(run, lessons) else None
+
+    def take(batch: Rows, rate: float, size: int) -> tuple[Tensor, int]:
+        found = fixed(batch, rate, size) if fixed else None
+        if found is not None:
+            return found, size
+        loss, size = fitting_gradient(run, lessons, batch, size)
+        with memory.Room() as room:
+            return torch.stack([loss, update(optimizer, run.recipe, rate)]), size
+        raise room.error("the state of the optimizer", "optimizer='adafactor' needs less")
+
+    return take
+
+
 def gradient(run: Run, lessons: Lessons, batch: Rows, micro_batch: int) -> Tensor:
     """Add the gradient of the mean loss over the batch, one micro-batch after another; returns that loss."""
     model, lengths = run.model, lessons.tokens.lengths
@@ -165,7 +197,7 @@ def gradient(run: Run, lessons: Lessons, batch: Rows, micro_batch: int) -> Tenso
     weight = float(lessons.weights[batch].sum())
     for rows in micro_batches(batch, lengths, micro_batch, run.layout):
         with autocast(model, run.recipe):
-            summed = lessons.loss(model, laid(lessons.tokens, rows, lessons.pad, run.layout), rows)
+            summed = lessons.summed(model, laid(lessons.tokens, rows, lessons.pad, run.layout), rows)
         loss = summed / weight
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
@@ -204,7 +236,7 @@ def device_name(model: PreTrainedModel) -> str:
     return "cpu" if model.device.type == "cpu" else torch.cuda.get_device_name(model.device)
 
 
-def update(optimizer: torch.optim.Optimizer, recipe: Recipe, rate: float) -> Tensor:
+def update(optimizer: torch.optim.Optimizer, recipe: Recipe, rate: float | Tensor) -> Tensor:
     """One step of the optimizer along the gradient, which is cleared; returns the gradient's norm before clipping."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -244,42 +276,6 @@ def optimizer_of(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.adam_epsilon, fused=True)
 
 
-@contextlib.contextmanager
-def _only_seen(
-    model: PreTrainedModel, lessons: Lessons, recipe: Recipe
-) -> Iterator[tuple[Lessons, Callable[[], contextlib.AbstractContextManager[None]]]]:
-    """Train the embedding rows that the lessons use and leave the rest of the vocabulary out of every step.
-
-    One language uses a fraction of a multilingual vocabulary, and without weight decay AdamW never moves an unused row. Gives
-    the lessons in the smaller vocabulary, and a context in which the model has its whole one. Not where a table does more than
-    embed these tokens, as that of a text-to-text model does.
-    """
-    if recipe.weight_decay > 0 or recipe.optimizer != "adamw" or model.config.is_encoder_decoder:
-        yield lessons, contextlib.nullcontext
-        return
-    table = model.get_input_embeddings()
-    used = np.zeros(table.num_embeddings, dtype=bool)
-    used[lessons.tokens.ids] = True
-    used[: lessons.pad + 1] = True  # so that the padding keeps its id, from which XLM-R counts positions
-    kept = torch.from_numpy(np.flatnonzero(used)).to(table.weight.device)
-    few = nn.Embedding(len(kept), table.embedding_dim, padding_idx=lessons.pad, _weight=table.weight.detach()[kept])
-    ids = (np.cumsum(used, dtype=np.int32) - 1)[lessons.tokens.ids]
-
-    @contextlib.contextmanager
-    def whole() -> Iterator[None]:
-        with torch.no_grad():
-            table.weight[kept] = few.weight
-        model.set_input_embeddings(table)
-        yield
-        model.set_input_embeddings(few)
-
-    model.set_input_embeddings(few)
-    yield dataclasses.replace(lessons, tokens=dataclasses.replace(lessons.tokens, ids=ids)), whole
-    with whole():
-        pass
-    model.set_input_embeddings(table)
-
-
 class _Losses:
     """Losses and gradient norms that nobody has looked at yet: a look waits for the GPU."""
 
@@ -287,8 +283,9 @@ class _Losses:
         self.recipe, self.steps = recipe, steps
         self.unchecked: list[Tensor] = []
 
-    def add(self, step: int, loss: Tensor, norm: Tensor) -> None:
-        self.unchecked.append(torch.stack([loss, norm]))
+    def add(self, step: int, pair: Tensor) -> None:
+        """A loss and a norm, which may stand where the next ones will."""
+        self.unchecked.append(pair.clone())
         if len(self.unchecked) == CHECK_EVERY or step == self.steps:
             self.check(step)
 

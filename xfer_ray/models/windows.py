@@ -14,7 +14,6 @@ a window holds minus the step.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -25,8 +24,7 @@ from numpy.typing import NDArray
 from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models.characters import covered
-from xfer_ray.models.checkpoints import made
-from xfer_ray.models.tokens import CHUNK, Tokens
+from xfer_ray.models.tokens import CHUNK, Made, Tokens, key_of, once
 from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -76,7 +74,9 @@ class Windows:
         return np.asarray(self.characters[:, 0] < self.characters[:, 1])
 
 
-def windowed(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], recipe: Recipe, cache: Path) -> Windows:
+def windowed(
+    tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], recipe: Recipe, cache: Path, made: Made | None = None
+) -> Windows:
     """The windows of these examples, from the store or put there.
 
     Raises:
@@ -90,16 +90,14 @@ def windowed(tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], re
             "context; give a checkpoint with a fast tokenizer (a tokenizer.json)"
         )
     items = examples if isinstance(examples, Examples) else Examples(tuple(examples))
-    text = tokenizer.backend_tokenizer.to_str()
     segments = "token_type_ids" in tokenizer.model_input_names
-    settings = f"windows {segments} {recipe.max_length} {recipe.doc_stride} {recipe.max_query_length}"
-    key = hashlib.sha256(f"{text} {settings} {items.fingerprint}".encode()).hexdigest()
+    settings = ("windows", segments, recipe.max_length, recipe.doc_stride, recipe.max_query_length)
 
     def write(fresh: Path) -> None:
-        for name, array in _arrays(text, segments, items, recipe).items():
+        for name, array in _arrays(tokenizer.backend_tokenizer.to_str(), segments, items, recipe).items():
             np.save(fresh / f"{name}.npy", array)
 
-    folder = made(cache / key[:32], write)
+    folder = (made or once)(cache / key_of(tokenizer, *settings, items.fingerprint), write)
     return Windows(*(np.load(folder / f"{item.name}.npy", mmap_mode="r") for item in fields(Windows)))
 
 
