@@ -7,7 +7,7 @@ of 41 wordpieces. Every side is a program of its own, and all programs of a meas
     as given   every row padded to 128 tokens, fp32: what run_xnli.py does by default
     stronger   padded to the longest of the batch, bf16 autocast
     packed     ours, each batch in the shape that it has
-    captured   ours, in few shapes, recorded once and played again; Adafactor, mT5's, cannot be recorded, so there it is packed
+    recorded   ours, in few shapes, recorded once and played again; Adafactor, mT5's, cannot be recorded, so there it is packed
 
 Utilization is the work on real tokens, forward and twice that backward, over what the GPU's best bf16 matrix product does in the
 same time. The work on a pair is that of benchmarks/peak.py; on one of n tokens and an answer of m for a text-to-text model of width d,
@@ -42,7 +42,7 @@ from xfer_ray.models import MT5, PAPER
 if TYPE_CHECKING:
     from benchmarks.training import Subject
 
-SIDES = ("as given", "stronger", "packed", "captured")
+SIDES = ("as given", "stronger", "packed", "recorded")
 MODELS = ("mbert", "mt5-base")
 
 
@@ -122,7 +122,7 @@ Report = Callable[[int, int], None]
 
 def _steps(side: str, held: Subject, given: argparse.Namespace) -> Callable[[Sequence[NDArray[np.int64]], Report], None]:
     from benchmarks import training
-    from xfer_ray.models import captured
+    from xfer_ray.core import Layout
     from xfer_ray.models import training as ours
 
     if side in ("as given", "stronger"):
@@ -136,11 +136,11 @@ def _steps(side: str, held: Subject, given: argparse.Namespace) -> Callable[[Seq
                 report(number, len(batches))
 
         return theirs
-    captured.DEVICES = (given.device,) if side == "captured" else ()
+    layout: Layout = "recorded" if side == "recorded" else "packed"
 
     def train(batches: Sequence[NDArray[np.int64]], report: Report) -> None:
         with ours.seeded(0):
-            ours.train(replace(held.run, context=replace(held.run.context, report=report)), held.lessons)
+            ours.train(replace(held.run, context=replace(held.run.context, report=report, layout=layout)), held.lessons)
 
     return train
 

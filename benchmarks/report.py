@@ -24,6 +24,11 @@ What a trial and a sweep cost, beside what a user would run instead. `make bench
 `python -m benchmarks.NAME`, and `benchmarks/results/` has every sample. The sides of a benchmark run in turn, there and back, on
 the same input. A figure is the median over the pairs, in brackets the least and the greatest; what was not measured is not here.
 """
+NO_GPU = """## GPU
+
+Nothing has been measured on a GPU yet, and the share of one that a model takes by default is an estimate. `python -m benchmarks.gpu` compares the steps of a
+Trainer with ours, recorded and not, with one to four trials at once on one GPU; `--quick --device cpu` shows that it runs.
+"""
 
 
 def measure_of(found: Record) -> Measure:
@@ -41,6 +46,8 @@ def page(records: Sequence[Record]) -> str:
     parts = [HEAD, "\n".join(_summary(held, places))]
     if absent:
         parts.append(f"Not measured: {', '.join(absent)}.\n")
+    if "gpu" not in {record["benchmark"] for record in held}:
+        parts.append(NO_GPU)
     parts += ["\n".join(["## Machines and versions", "", *(f"- **{chr(65 + i)}**: {place}" for i, place in enumerate(places)), ""])]
     parts += ["\n".join(_details(record)) for record in held]
     return "\n".join(parts)

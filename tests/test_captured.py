@@ -14,7 +14,7 @@ from test_layouts import ASKED, SPANS, TRAIN, _tokens
 from transformers import AutoTokenizer
 
 from xfer_ray.keeping import Checkpoints
-from xfer_ray.models import batches, captured, encoder, pairs, spans, text_to_text, training
+from xfer_ray.models import batches, captured, encoder, pairs, spans, states, text_to_text, training
 from xfer_ray.recipe import Recipe
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def fixed(monkeypatch):
     """Steps of a fixed shape on a CPU too; holds what took them."""
-    monkeypatch.setattr(captured, "DEVICES", ("cpu",))
+    monkeypatch.setattr(states, "layout_of", lambda model: "recorded")
     held = []
     made = captured.FixedSteps
     monkeypatch.setattr(captured, "FixedSteps", lambda *given: held.append(made(*given)) or held[-1])
@@ -128,7 +128,7 @@ def test_thirty_steps_of_a_fixed_shape_learn_what_others_learn(folders, fixed, m
     (steps,) = fixed
     assert steps.played.calls == 0, "on a CPU steps are called"
     assert 1 <= len(steps.played.places) <= 6
-    monkeypatch.setattr(captured, "DEVICES", ())
+    monkeypatch.setattr(states, "layout_of", lambda model: "packed")
     assert apart(ours, trained(*subject(folders, kind)), before) < 0.01
     assert len(fixed) == 1
 
@@ -176,7 +176,7 @@ def test_a_batch_of_several_micro_batches_is_left_to_ordinary_steps(folders, fix
     run, lessons = subject(folders, "bert")
     small = trained(replace(run, context=replace(run.context, micro_batch=5)), lessons)
     assert not fixed[0].played.places
-    monkeypatch.setattr(captured, "DEVICES", ())
+    monkeypatch.setattr(states, "layout_of", lambda model: "packed")
     run, lessons = subject(folders, "bert")
     ordinary = trained(replace(run, context=replace(run.context, micro_batch=5)), lessons)
     assert all(torch.equal(small[name], ordinary[name]) for name in small)
@@ -211,7 +211,7 @@ def test_a_gradient_is_not_counted_twice_where_the_optimizer_was_out_of_memory(f
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     tight = trained(*subject(folders, "bert"))
     assert len(calls) == RECIPE.steps + 1
-    monkeypatch.setattr(captured, "DEVICES", ())
+    monkeypatch.setattr(states, "layout_of", lambda model: "packed")
     ordinary = trained(*subject(folders, "bert"))
     assert all(torch.equal(tight[name], ordinary[name]) for name in tight)
 

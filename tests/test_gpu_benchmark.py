@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from benchmarks import gpu, words
-from xfer_ray.models import captured
 
 torch.set_num_threads(1)  # two processes of two threads each on two cores wait for one another
 GIVEN = argparse.Namespace(quick=True, device="cpu", before=2, steps=3, mirror=None, mbert=None, mt5=None)
@@ -19,7 +18,6 @@ GIVEN = argparse.Namespace(quick=True, device="cpu", before=2, steps=3, mirror=N
 
 @pytest.mark.parametrize("kind", gpu.MODELS)
 def test_every_side_takes_the_same_steps(kind, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(captured, "DEVICES", captured.DEVICES)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     folder = gpu.checkpoint(kind, tmp_path / kind, GIVEN)
     found = []

@@ -257,7 +257,7 @@ class Task:
 
 
 FAMILIES = ("encoder", "text_to_text", "majority")
-Layout = Literal["padded", "sorted", "packed"]
+Layout = Literal["padded", "sorted", "packed", "recorded"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ class Model:
     """A pre-trained checkpoint, its family, and its Recipe.
 
     `checkpoint` is a hub id, a folder, or a Pretraining; `revision` a 40-hex commit where one is known. `family` is a name
-    or a `fine_tune` function (contract.py). `gpus`, `micro_batch` and `layout` (padded, sorted or packed; None: what is fastest)
+    or a `fine_tune` function (contract.py). `gpus`, `micro_batch` and `layout` (models/batches.py; None: the fastest)
     say how it meets a device and change nothing that it predicts.
     """
 

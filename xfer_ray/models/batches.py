@@ -6,6 +6,7 @@ micro-batches and lays each out as a grid of tokens; the gradient of the step is
     padded   one sequence a row, filled up to the longest
     sorted   the same, of a batch that was sorted by length first, so that less is filled up
     packed   several sequences in a row, each of which attends to itself alone
+    recorded the same in few shapes, whose steps a GPU records and plays (captured.py); on no GPU tried yet, so nobody's default
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xfer_ray.recipe import Recipe
 Rows = NDArray[np.int64]
 
 
+PACKS = ("packed", "recorded")
 ROOM = 2.0  # mean lengths in the width of a packed row: wider rows waste attention, narrower ones leave gaps
 NOBODY = -1  # the owner of padding
 NOTHING = -100  # a label that asks for nothing, as PyTorch's losses have it
@@ -105,7 +107,7 @@ def micro_batches(batch: Rows, lengths: NDArray[np.int64], size: int, layout: La
     """The batch in micro-batches of at most `size` rows; a batch that fits stays as it is."""
     if len(batch) <= size:
         return [batch]
-    if layout == "packed":  # long and short ones together fill a row best
+    if layout in PACKS:  # long and short ones together fill a row best
         return np.array_split(batch, math.ceil(len(batch) / size))
     ordered = batch[np.argsort(lengths[batch], kind="stable")] if layout == "sorted" else batch
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
@@ -123,7 +125,7 @@ def by_length(lengths: NDArray[np.int64], budget: int) -> Iterator[Rows]:
 
 def laid(tokens: Tokens, rows: Rows, pad: int, layout: Layout) -> Grid:
     """These rows as a micro-batch of this layout."""
-    return packed(tokens, rows, pad) if layout == "packed" else padded(tokens, rows, pad)
+    return packed(tokens, rows, pad) if layout in PACKS else padded(tokens, rows, pad)
 
 
 def padded(tokens: Tokens, rows: Rows, pad: int) -> Grid:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from xfer_ray.models.training import Lessons, Run
 
 log = logging.getLogger(__name__)
-DEVICES: tuple[str, ...] = ("cuda",)  # where steps of a fixed shape are taken
 WARM_UP = 3  # steps that are called before any is recorded: what happens once only is behind them then
 _GRID = ("ids", "segments", "positions", "owner", "row", "column", "lengths")  # the arrays of a grid
 
@@ -96,7 +95,7 @@ class Captured:
         except RuntimeError as error:  # no memory for it, or something that waits for the GPU
             self.records = False
             said = str(error).splitlines()[0]
-            log.warning("steps on this GPU cannot be recorded and are slower for it (%s); a model with layout='sorted' records none", said)
+            log.warning("steps on this GPU cannot be recorded and are slower for it (%s); a model with layout='packed' records none", said)
             _begin_anew(self.device, random)
 
 
@@ -166,8 +165,8 @@ def _computed(model: nn.Module, step: Step, arrays: Sequence[Tensor]) -> Tensor:
 
 
 def serves(run: Run, lessons: Lessons) -> bool:
-    """Whether steps of a fixed shape can be taken: where packing is, what is asked is told as arrays, and Adam's state is all tensors."""
-    return run.model.device.type in DEVICES and run.layout == "packed" and lessons.asked is not None and run.recipe.optimizer == "adamw"
+    """Whether steps of a fixed shape are asked for and can be taken: what is asked is told as arrays, and Adam's state is all tensors."""
+    return run.layout == "recorded" and lessons.asked is not None and run.recipe.optimizer == "adamw"
 
 
 def reset(model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> None:

@@ -23,7 +23,7 @@ from xfer_ray.contract import Context
 from xfer_ray.core import Layout, Task
 from xfer_ray.errors import XferRayError, demand
 from xfer_ray.models import captured, memory, resume, states
-from xfer_ray.models.batches import Grid, Part, Rows, laid, micro_batches, plan, total_steps
+from xfer_ray.models.batches import PACKS, Grid, Part, Rows, laid, micro_batches, plan, total_steps
 from xfer_ray.models.seen import only_seen
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
@@ -107,7 +107,7 @@ def micro_batch_of(run: Run, lessons: Lessons) -> int:
     recipe, lengths = run.recipe, lessons.tokens.lengths
     mean = max(1.0, float(lengths.mean()))
     batch = recipe.batch_size or max(1, int((recipe.batch_tokens or 0) / mean))
-    length = mean if run.layout == "packed" else float(lengths.max())
+    length = mean if run.layout in PACKS else float(lengths.max())
     return run.context.micro_batch or min(batch, max(1, int(TRAINING_BUDGET[run.model.device.type] / length)))
 
 
