@@ -165,7 +165,7 @@ def _computed(model: nn.Module, step: Step, arrays: Sequence[Tensor]) -> Tensor:
 
 
 def serves(run: Run, lessons: Lessons) -> bool:
-    """Whether steps of a fixed shape are asked for and can be taken: what is asked is told as arrays, and Adam's state is all tensors."""
+    """Whether steps of a fixed shape are asked for and can be taken, with what is asked told as arrays and AdamW."""
     return run.layout == "recorded" and lessons.asked is not None and run.recipe.optimizer == "adamw"
 
 
