@@ -26,8 +26,9 @@ the same input. A figure is the median over the pairs, in brackets the least and
 """
 NO_GPU = """## GPU
 
-Nothing has been measured on a GPU yet, and the share of one that a model takes by default is an estimate. `python -m benchmarks.gpu` compares
-the steps of a Trainer with ours, recorded and not, with one to four trials at once on one GPU; `--quick --device cpu` shows that it runs.
+Nothing has been measured on a GPU yet, and the share of one that a model takes by default is an estimate. `python -m benchmarks.gpu`
+compares the steps of a Trainer with ours, recorded and not, with one to four trials at once on one GPU; `--quick --device cpu` shows
+that it runs.
 """
 
 
