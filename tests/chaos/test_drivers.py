@@ -124,6 +124,7 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.fault("F11", injected="SIGKILL at 4 random moments of a sweep in one process")
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_moments_converges(tmp_path, undisturbed):
     ballistic(stepwise(tmp_path / "sweep", seconds=4), undisturbed, random.Random(4), 4, ("--in-process",))
 
