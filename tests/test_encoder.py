@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
 from xfer_ray.core import Corpus, Example, Examples, Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
-from xfer_ray.models import batches, encoder, majority
+from xfer_ray.models import batches, encoder, majority, training
 from xfer_ray.recipe import Recipe
 
 TRAIN, HELD_OUT = tiny.examples(150), tiny.examples(60, seed=9)
@@ -221,3 +222,62 @@ def test_a_random_encoder_with_the_real_vocabulary_on_real_text(mirror, tmp_path
     fine_tuned = encoder.fine_tune(task, text, None, recipe, 0, tiny.context(tmp_path / "random", tmp_path))
     right = [answer in item.answers for answer, item in zip(fine_tuned(text), text, strict=True)]
     assert sum(right) > 50  # 64 sentences are learned by heart; a third of them is chance
+
+
+# ------------------------------------------------------------------------------ other encoders, and heads of earlier trainings
+
+
+def _beside_a_berts_tokenizer(folder: Path, config, kind) -> Path:
+    """A checkpoint of another kind with the tokenizer of a tiny BERT."""
+    tiny.bert(folder)
+    kind(config).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _distilbert(folder: Path) -> Path:
+    config = transformers.DistilBertConfig(vocab_size=200, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64)
+    return _beside_a_berts_tokenizer(folder, config, transformers.DistilBertForMaskedLM)
+
+
+def test_the_recipes_dropout_reaches_every_kind_of_encoder(tmp_path):
+    model = encoder.with_head(_distilbert(tmp_path / "distilbert"), tiny.TASK, replace(tiny.RECIPE, dropout=0.25))
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.25}
+
+
+def test_packing_is_refused_where_a_models_layers_are_not_known(tmp_path):
+    context = replace(tiny.context(_distilbert(tmp_path / "distilbert"), tmp_path), layout="packed")
+    with pytest.raises(DeclarationError, match="layout 'packed' cannot be had for a distilbert; for bert, roberta, xlm-roberta only"):
+        encoder.fine_tune(tiny.TASK, TRAIN, None, tiny.RECIPE, 0, context)
+
+
+def test_an_encoder_without_fast_attention_learns(tmp_path):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "initializer_range": 0.2}
+    config = transformers.DebertaV2Config(vocab_size=200, max_position_embeddings=64, type_vocab_size=0, **sizes)
+    folder = _beside_a_berts_tokenizer(tmp_path / "deberta", config, transformers.DebertaV2ForMaskedLM)
+    fine_tuned = _tuned(folder, tmp_path)
+    right = [answer in example.answers for answer, example in zip(fine_tuned(HELD_OUT), HELD_OUT, strict=True)]
+    assert sum(right) / len(right) > 0.6
+
+
+@pytest.mark.parametrize("labels", [tiny.LABELS, ("yes", "no"), ()])
+def test_the_head_of_an_earlier_fine_tuning_is_left_out(bert, tmp_path, labels):
+    _tuned(bert, tmp_path).save(tmp_path / "before")
+    old = load_file(tmp_path / "before" / "model.safetensors")["classifier.weight"]
+    task = replace(tiny.TASK, labels=labels)
+    heads = []
+    for seed in (0, 0, 1):
+        with training.seeded(seed):
+            model = encoder.with_head(tmp_path / "before", task, tiny.RECIPE)
+        heads.append((model.classifier if labels else model.qa_outputs).weight)
+        assert heads[-1].shape[0] == len(labels or ("first", "last"))
+        assert heads[-1].shape != old.shape or not torch.equal(heads[-1], old)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_a_length_without_room_for_text_is_refused(bert, tmp_path):
+    with pytest.raises(DeclarationError, match="max_length 3 leaves no room for a text beside 3 special tokens"):
+        _tuned(bert, tmp_path, recipe=replace(tiny.RECIPE, max_length=3))

@@ -11,7 +11,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from xfer_ray.keeping import Checkpoints
+from xfer_ray.keeping import Checkpoints, clear_done
 from xfer_ray.models import encoder
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
@@ -161,7 +161,7 @@ def test_two_attempts_at_one_trial_on_one_node_leave_each_other_alone(tmp_path):
 HOLDS = """
 import sys
 from pathlib import Path
-from xfer_ray.keeping import Checkpoints
+from xfer_ray.keeping import Checkpoints, clear_done
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
 folder = Path(sys.argv[1])
@@ -186,3 +186,15 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_attempt(tmp_path):
     assert left.is_dir()
     _checkpoints(tmp_path)
     assert not left.parent.exists()
+
+
+def test_what_a_trial_left_that_was_killed_after_its_commit_is_removed_by_the_next_run(tmp_path):
+    results = Results(open_storage(str(tmp_path)), "mine")
+    for trial in ("done", "going"):
+        Checkpoints(results, trial, tmp_path / "cache", seconds=0.0).save(
+            4, lambda folder: (folder / "model.safetensors").write_bytes(b"1")
+        )
+    clear_done(results, {"done"})
+    left = results.storage.sizes(results.folder("checkpoints"))
+    assert left
+    assert all(name.startswith("going/step-4/") for name in left)

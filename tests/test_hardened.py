@@ -134,3 +134,13 @@ def _runs_here(process: Path, folder: Path) -> bool:
         return ours and (process / "cmdline").read_bytes().startswith(b"ray::TrialRunner ")
     except OSError:
         return False
+
+
+def test_a_scratch_folder_that_cannot_be_written_is_told_before_any_trial(tmp_path):
+    toy = Toy(tmp_path)
+    toy.declare()
+    run = toy.command("run", "toy.py", "--in-process", XFER_RAY_CACHE="/proc/nowhere")
+    assert run.returncode == 6
+    assert "the scratch folder /proc/nowhere cannot be written to" in run.stderr
+    assert "set XFER_RAY_CACHE to a folder that can" in run.stderr
+    assert not toy.trained()

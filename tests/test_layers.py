@@ -14,7 +14,7 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 GROUND = ("errors", "redact", "identity", "recipe", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
     "cli": {"run", "probe", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis"},
-    "run": {"sweep", "making", "notice", "plan", "adoption", "pretrained", "progress", "trial", "desk", "records", "results", "storage"},
+    "run": {"sweep", "keeping", "making", "notice", "plan", "adoption", "pretrained", "progress", "trial", "desk", "records", "results", "storage"},
     "translate": {"card", "sweep", "shard", "translation", "corpora", "models", "tasks", "data", "revisions", "storage", "desk"},
     "card": {"shard", "translation", "corpora", "models"},
     "making": {"models", "notice", "folders", "keeping", "pretrained", "results", "attempt", "desk"},

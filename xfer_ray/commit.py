@@ -2,7 +2,7 @@
 
 So a trial is executed at least once and visible exactly once. A process that dies in between leaves predictions that count
 for nothing and that the next attempt replaces. Scores name the predictions that they sum up, so that of two executions at the
-same time neither leaves its own beside the scores of the other.
+same time each puts back what belongs to the scores, if it knows it; else `check` says that they do not belong together.
 """
 
 from __future__ import annotations

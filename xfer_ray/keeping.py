@@ -114,6 +114,14 @@ class Checkpoints:
         return f"{self._path}/step-{step}"
 
 
+def clear_done(results: Results, done: Collection[str]) -> None:
+    """Remove the checkpoints of trials that are done, which one leaves that is killed between its commit and its end."""
+    folder = results.folder("checkpoints")
+    for name in results.storage.sizes(folder):
+        if name.split("/")[0] in done:
+            results.storage.delete(f"{folder}/{name}")
+
+
 class _Scratch:
     """A folder that one attempt alone uses, gone when it ends; those of killed processes are removed when the next one is made."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from xfer_ray import adoption, making, notice, plan, pretrained, records, results, storage
+from xfer_ray import adoption, keeping, making, notice, plan, pretrained, records, results, storage
 from xfer_ray.core import Sweep, Trial
 from xfer_ray.desk import Desk, Outcome, Placement
 from xfer_ray.errors import DeclarationError, StorageError
@@ -32,7 +33,18 @@ class Summary:
 
 def scratch() -> Path:
     """This node's folder for what can be made again: tokenized corpora, copies of checkpoints."""
-    return Path(os.environ.get("XFER_RAY_CACHE", "~/.cache/xfer-ray")).expanduser().absolute()
+    return Path(os.environ.get("XFER_RAY_CACHE") or "~/.cache/xfer-ray").expanduser().absolute()
+
+
+def _demand_scratch(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"the scratch folder {folder} cannot be written to: {error.strerror}; set XFER_RAY_CACHE to a folder that can"
+        ) from error
 
 
 def prepare(sweep: Sweep, where: str) -> Results:
@@ -49,6 +61,7 @@ def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, place
     blocked = plan.blocked(chosen)
     planned = {p.trial: p for p in results.plan_of(sweep, desk.revisions).trials}
     done = results.done(found)
+    keeping.clear_done(found, done)
     missing = [t for t in chosen if t.id not in done and t.id not in blocked]
     scored = {t.task.name: t.task.metrics for t in missing}
     adopted = {p.trial for p in adoption.adopt(found, [planned[t.id] for t in missing], scored, oracle=desk.oracle)}
@@ -63,6 +76,8 @@ def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, place
             progress.listen(stack.enter_context(wandb.following(placement.wandb, found, missing, desk.scratch)))
         if adopted:
             progress.say(f"adopted {len(adopted)} trials that another sweep of this storage has committed")
+        if missing:
+            _demand_scratch(desk.scratch)
         failed = _execute(missing, desk, placement, module, progress) if missing else {}
     return Summary(len(chosen), len(results.done(found) & {t.id for t in chosen}), failed, blocked)
 

@@ -21,15 +21,15 @@ from transformers import (
 
 from xfer_ray.contract import Context, FineTuned
 from xfer_ray.core import Examples, Task
-from xfer_ray.errors import DeclarationError, SetupError
-from xfer_ray.models import checkpoints, pairs, spans, training
+from xfer_ray.errors import DeclarationError, SetupError, demand
+from xfer_ray.models import batches, checkpoints, pairs, spans, states, training
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
 from xfer_ray.models.tokens import kept_tokenizer
 from xfer_ray.recipe import Recipe
 
-# What BERT's kin call their dropout probabilities: in the layers, in the attention, before the classifier.
-_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+# Those that count positions from the padding id on, so that 514 of them hold 512 tokens.
+_FROM_PADDING = ("roberta", "camembert", "mpnet")
 
 
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:
@@ -40,6 +40,10 @@ def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Reci
     with training.seeded(seed):
         model = with_head(folder, task, recipe).to(training.device())
         demand_vocabulary(model, tokenizer, folder)
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+        demand(recipe.max_length > special, f"max_length {recipe.max_length} leaves no room for a text beside {special} special tokens")
+        packs = context.layout not in batches.PACKS or model.config.model_type in states.KNOWN
+        demand(packs, f"layout {context.layout!r} cannot be had for a {model.config.model_type}; for {', '.join(states.KNOWN)} only")
         run = training.Run(model, tokenizer, task, recipe, seed, context)
         return fine_tuned(run, head.lessons(run, train), head.predictor(run), select)
 
@@ -56,11 +60,11 @@ def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.is_encoder_decoder:
         raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, no encoder; the family of its model is 'text_to_text'")
-    if task.labels:
-        config.id2label = dict(enumerate(task.labels))
-        config.label2id = {label: index for index, label in enumerate(task.labels)}
-    if recipe.dropout is not None:
-        for name in _DROPOUTS:
+    labels = task.labels or ("first", "last")  # of questions, whether a token is the first or the last of the answer
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    for name in config.to_dict() if recipe.dropout is not None else ():
+        if "dropout" in name:  # in the layers, in the attention, before the classifier: each kind has names of its own
             setattr(config, name, recipe.dropout)
     _demand_positions(config, recipe.max_length, folder)
     kind: Any = AutoModelForSequenceClassification if task.labels else AutoModelForQuestionAnswering
@@ -68,11 +72,12 @@ def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:
         folder,
         config=config,
         dtype=torch.float32,
-        attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # of the head of an earlier fine-tuning, which is left out
     )
+    _begin_head(model, info)
     # A masked language model has no pooler, so that part may start afresh like the head; anything else means other weights.
     absent = [key for key in info["missing_keys"] if key.startswith(model.base_model_prefix + ".") and ".pooler." not in key]
     if absent:
@@ -80,9 +85,18 @@ def with_head(folder: Path, task: Task, recipe: Recipe) -> PreTrainedModel:
     return model
 
 
+def _begin_head(model: PreTrainedModel, info: Any) -> None:  # noqa: ANN401 - what transformers tells of a loading
+    """Begin the head anew where the checkpoint had one, as a fine-tuned model has."""
+    new = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    for name, part in model.named_children():
+        if name != model.base_model_prefix and not {f"{name}.{key}" for key in part.state_dict()} <= new:
+            for parameter in part.parameters():
+                parameter._is_hf_initialized = False
+            part.apply(model._init_weights)
+
+
 def _demand_positions(config: AutoConfig, max_length: int, folder: Path) -> None:
-    # RoBERTa and XLM-R count positions from the padding id on, so 514 of them hold 512 tokens.
-    taken = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    taken = config.pad_token_id + 1 if any(kind in config.model_type for kind in _FROM_PADDING) else 0
     if max_length > config.max_position_embeddings - taken:
         raise DeclarationError(
             f"max_length {max_length} is more than the {config.max_position_embeddings - taken} positions of the checkpoint in {folder}"

@@ -32,7 +32,7 @@ def are_ours(model: PreTrainedModel, grid: Grid) -> bool:
 
     Training in the other layouts is left to the model's own forward pass, which is the reference, down to what dropout leaves out.
     """
-    return model.config.model_type in KNOWN and (grid.packed or not model.training)
+    return model.config.model_type in KNOWN and not model.config.is_decoder and (grid.packed or not model.training)
 
 
 def tensor(model: PreTrainedModel, array: Any) -> Tensor:  # noqa: ANN401 - any numpy array, or a tensor

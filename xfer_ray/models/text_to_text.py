@@ -27,6 +27,7 @@ from xfer_ray.models.training import Lessons, Run
 from xfer_ray.recipe import Recipe
 
 log = logging.getLogger(__name__)
+KINDS = ("t5", "mt5", "umt5")
 _LARGEST_BATCH = 256  # examples that are decoded side by side
 
 
@@ -49,8 +50,8 @@ def loaded(folder: Path, recipe: Recipe) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if not config.is_encoder_decoder:
         raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, no encoder-decoder; the family of its model is 'encoder'")
-    if not hasattr(config, "dropout_rate"):
-        raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, which is not built as T5 is; possible: t5, mt5, umt5")
+    if config.model_type not in KINDS:
+        raise SetupError(f"the checkpoint in {folder} is a {config.model_type}, which is not built as T5 is; possible: {', '.join(KINDS)}")
     if getattr(config, "decoder_start_token_id", None) is None:
         config.decoder_start_token_id = config.pad_token_id  # as T5 has it, whose configuration may leave it out
     if recipe.dropout is not None:

@@ -302,5 +302,5 @@ class _Losses:
             raise XferRayError(
                 f"{what} is {pairs[row, column].item()} at step {at} of {self.steps}; "
                 f"a lower learning_rate (now {self.recipe.learning_rate:g}), warmup_steps or precision='fp32' "
-                f"(now {self.recipe.precision!r}) may help"
+                f"(now {self.recipe.precision!r}) may help" + (", unless the checkpoint's own weights are not finite" if at == 1 else "")
             )

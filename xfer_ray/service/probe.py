@@ -68,7 +68,7 @@ def memory() -> int:
 
 def cache() -> Path:
     """Where tokenized data and checkpoints of running trials are kept."""
-    return Path(os.environ.get("XFER_RAY_CACHE", "~/.cache/xfer-ray")).expanduser().absolute()
+    return Path(os.environ.get("XFER_RAY_CACHE") or "~/.cache/xfer-ray").expanduser().absolute()
 
 
 def temp() -> Path:
