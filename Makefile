@@ -31,7 +31,7 @@ test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: install
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow $(SLOW_FLAGS)
 
 test-cluster: install
 	$(BIN)/python tests/cluster/three_hosts.py $(CLUSTER_FLAGS)
