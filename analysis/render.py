@@ -7,11 +7,14 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.tables import PROVENANCES, Block, Row, Tables, Verdict
-from xfer_ray.core import Corpus
+from analysis.blocks import Block, Interval, Row, Tables, Verdict
+from analysis.intervals import DIFFERENCES
+from analysis.tables import PROVENANCES
+from analysis.transfer import source_of
+from xfer_ray.core import Corpus, Mixture, Source
 from xfer_ray.errors import unknown
 
 HOLE = "--"
@@ -27,12 +30,14 @@ KINDS = {  # one, several
 
 @dataclass(frozen=True)
 class Markup:
-    """How a format writes: any text safely, a superscript, an arrow, and the minus of a number."""
+    """How a format writes: any text safely, a superscript, an arrow, the minus of a number, and the mark of a significant one."""
 
     escape: Callable[[str], str]
     superscript: Callable[[str], str]
     arrow: str
     minus: str = "-"
+    mark: str = "*"
+    unmarked: str = ""  # what takes its place, so that digits stand below each other
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,16 @@ class Sheet:
     footer: str = ""
 
 
-def render(tables: Tables, style: str = "text") -> str:
-    """The tables in one format, text, csv, markdown, latex or html, with a newline at the end."""
+def render(tables: Tables, style: str = "text", *, intervals: bool = False) -> str:
+    """The tables in one format, text, csv, markdown, latex or html, with a newline at the end; with their intervals where there are any."""
     if style == "csv":
-        return _csv(tables)
+        return _csv(tables, intervals=intervals)
     if style not in STYLES:
         raise unknown("format", style, ("text", "csv", "markdown", "latex", "html"))
     markup, page = STYLES[style]
     name = _names(tables, markup)
-    sheets = [_verdicts(tables.verdicts, markup)] if tables.verdicts else [_sheet(tables, block, markup, name) for block in tables.blocks]
-    return page(sheets, _legend(tables, markup))
+    sheets = [_sheet(tables, block, markup, name, intervals=intervals) for block in tables.blocks]
+    return page([_verdicts(tables.verdicts, markup)] if tables.verdicts else sheets, _legend(tables, markup))
 
 
 # ------------------------------------------------------------------------------ what stands in a table
@@ -64,41 +69,53 @@ def render(tables: Tables, style: str = "text") -> str:
 def _names(tables: Tables, markup: Markup) -> Callable[[str], str]:
     """How a table calls its corpora: de^MT, or the whole chain fi^O->de^MT where two sources would be called alike."""
     spellings = {row.source for block in tables.blocks for row in block.rows} if tables.layout == "matrix" else set()
-    alike = Counter(_short(Corpus.parse(spelling), markup) for spelling in spellings)
+    alike = Counter(_short(source_of(spelling), markup) for spelling in spellings)
 
     def name(spelling: str) -> str:
-        corpus = Corpus.parse(spelling)
-        short = _short(corpus, markup)
-        return _chain(corpus, markup) if alike[short] > 1 else short
+        source = source_of(spelling)
+        short = _short(source, markup)
+        return _joined(source, markup, _chain) if alike[short] > 1 else short
 
     return name
 
 
-def _short(corpus: Corpus, markup: Markup) -> str:
+def _short(source: Source, markup: Markup) -> str:
+    return _joined(source, markup, _last)
+
+
+def _joined(source: Source, markup: Markup, called: Callable[[Corpus, Markup], str]) -> str:
+    """A corpus as it is called, a mixture as its corpora are: de^MT=3+ru^MT=1@392,702."""
+    if isinstance(source, Corpus):
+        return called(source, markup)
+    equal = all(share == 1 for _, share in source.shares)
+    parts = [called(corpus, markup) + ("" if equal else f"={share}") for corpus, share in source.shares]
+    return "+".join(parts) + ("" if source.total is None else f"@{source.total:,}")
+
+
+def _last(corpus: Corpus, markup: Markup) -> str:
     return markup.escape(corpus.language) + markup.superscript(corpus.provenance) + markup.escape(corpus.label and f"~{corpus.label}")
 
 
 def _chain(corpus: Corpus, markup: Markup) -> str:
     before = f"{_chain(corpus.origin, markup)}{markup.arrow}" if corpus.origin else ""
-    return before + _short(corpus, markup)
+    return before + _last(corpus, markup)
 
 
-def _sheet(tables: Tables, block: Block, markup: Markup, name: Callable[[str], str]) -> Sheet:
+def _sheet(tables: Tables, block: Block, markup: Markup, name: Callable[[str], str], *, intervals: bool) -> Sheet:
     matrix = tables.layout == "matrix"
     runs = {row.runs for row in block.rows}
     columns = (*map(name, tables.targets), *(markup.arrow + markup.escape(group) for group in tables.groups)) if matrix else PROVENANCES
-    rows = [
-        (
-            name(row.source) if matrix else markup.escape(row.source),
-            *_numbers(row, markup),
-            *([str(row.runs)] if len(runs) > 1 else []),
-        )
-        for row in block.rows
-    ]
+    rows = []
+    for row in block.rows:
+        several = [str(row.runs)] if len(runs) > 1 else []
+        rows.append((name(row.source) if matrix else markup.escape(row.source), *_numbers(row, markup), *several))
+        if intervals and row.intervals:
+            rows.append(("", *(_range(told, row, markup) for told in row.intervals), *("" for _ in several)))
+    padding = markup.unmarked if any(row.intervals for row in block.rows) else ""
     effects = [f"{name(source)} {_number(value, markup, signed=True)}" for source, value in _ranked(block.effects)]
     return Sheet(
         caption=markup.escape(_caption(tables, block)),
-        header=("source" if matrix else "language", *columns, *(["runs"] if len(runs) > 1 else [])),
+        header=("source" if matrix else "language", *(column + padding for column in columns), *(["runs"] if len(runs) > 1 else [])),
         rows=tuple(rows),
         breaks=_breaks(tables) if matrix else frozenset({0}),
         footer=f"source effects: {', '.join(effects)}" if effects else "",
@@ -110,7 +127,20 @@ def _ranked(effects: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _numbers(row: Row, markup: Markup) -> list[str]:
-    return [_number(cell, markup, signed=row.values in ("advantage", "ability-difference")) for cell in row.cells]
+    numbers = [_number(cell, markup, signed=row.values in DIFFERENCES) for cell in row.cells]
+    return [_marked(number, told, markup) for number, told in zip(numbers, row.intervals, strict=True)] if row.intervals else numbers
+
+
+def _marked(number: str, told: Interval | None, markup: Markup) -> str:
+    return number + (markup.mark if told is not None and told.significant else markup.unmarked)
+
+
+def _range(told: Interval | None, row: Row, markup: Markup) -> str:
+    """An interval, such as [+0.3, +2.1]."""
+    if told is None:
+        return ""
+    low, high = (_number(end, markup, signed=row.values in DIFFERENCES) for end in (told.low, told.high))
+    return f"[{low}, {high}]"
 
 
 def _number(fraction: float, markup: Markup, *, signed: bool) -> str:
@@ -156,7 +186,9 @@ def _verdicts(verdicts: Sequence[Verdict], markup: Markup) -> Sheet:
 def _verdict(verdict: Verdict | None, markup: Markup) -> str:
     if verdict is None or not verdict.source:
         return HOLE
-    best = f"{_short(Corpus.parse(verdict.source), markup)} {_number(verdict.advantage, markup, signed=True)}"
+    mark = markup.mark if verdict.interval and verdict.interval.significant else ""
+    gain = _number(verdict.advantage, markup, signed=True) + mark
+    best = f"{_short(source_of(verdict.source), markup)} {gain}"
     return f"{_mark(verdict)} ({best})"
 
 
@@ -170,26 +202,42 @@ def _legend(tables: Tables, markup: Markup) -> list[str]:
     if tables.layout == "summary":
         return [
             "x: a source in another language has a higher mean over all targets, the best one in brackets; "
-            "check: none has. Single numbers, no test of significance."
+            "check: none has." + ("" if tables.intervals else " Single numbers, no test of significance."),
+            *_of_errors(tables, markup),
         ]
     lines = ["O original, HT human-translated, MT machine-translated; + and - mark differences; -- is missing or not counted"]
     if tables.layout == "provenance":
         own = any(row.values == "advantage" for block in tables.blocks for row in block.rows)
         by = ", by denominators of the column's own provenance" if own else ""
-        return [*lines, f"mean over all {len(tables.targets)} targets{by}"]
+        return [*lines, f"mean over all {len(tables.targets)} targets{by}", *_of_errors(tables, markup)]
+    if any(isinstance(source_of(row.source), Mixture) for block in tables.blocks for row in block.rows):
+        lines.append("a+b joins corpora, =n are their shares; @N is a total, under which each item stands in one language")
     for group, members in tables.groups.items():
         everything = set(members) == set(tables.targets)
         of = f"all {len(members)} targets" if everything else " ".join(Corpus.parse(target).language for target in members)
         lines.append(f"{markup.arrow}{markup.escape(group)}: mean over {of}")
     if tables.values == "common":
         lines.append("targets in the language of the source or of its baseline are not counted; source effects rank the sources")
+    return [*lines, *_of_errors(tables, markup)]
+
+
+def _of_errors(tables: Tables, markup: Markup) -> list[str]:
+    """What a mark and an interval mean, and what one seed cannot say."""
+    told = tables.intervals
+    if not told:
+        return []
+    compared = any(not math.isnan(one.p) for one in told)
+    how = "intervals of 95 %: examples and seeds resampled (analysis/significance.py)"
+    lines = [f"{markup.mark} differs from 0 at 5 %, corrected for the number of sources (Holm); {how}" if compared else how]
+    if any(one.conditional for one in told):
+        lines.append("one seed: marks and intervals hold for these very models, and say nothing of how other seeds would fare")
     return lines
 
 
 # ------------------------------------------------------------------------------ formats
 
 
-def _csv(tables: Tables) -> str:
+def _csv(tables: Tables, *, intervals: bool) -> str:
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n").writerow
     if tables.layout == "summary":
@@ -204,9 +252,18 @@ def _csv(tables: Tables) -> str:
     write(["task", "model", "source" if matrix else "language", "values", "runs", *columns])
     for block in tables.blocks:
         for row in block.rows:
-            cells = ["" if math.isnan(cell) else f"{100 * cell:.6f}" for cell in row.cells]
-            write([_inert(tables.task), _inert(block.model), _inert(row.source), row.values, row.runs, *cells])
+            for values, cells in _lines(row, intervals=intervals):
+                told = ["" if math.isnan(cell) else f"{cell:.6f}" for cell in cells]
+                write([_inert(tables.task), _inert(block.model), _inert(row.source), values, row.runs, *told])
     return out.getvalue()
+
+
+def _lines(row: Row, *, intervals: bool) -> Iterator[tuple[str, Iterable[float]]]:
+    """A row of values x 100, and where asked for its limits and p-values, each a row of its own."""
+    yield row.values, (100 * cell for cell in row.cells)
+    if intervals and row.intervals:
+        for name, scale in (("low", 100), ("high", 100), ("p", 1)):
+            yield f"{row.values}-{name}", (math.nan if told is None else scale * getattr(told, name) for told in row.intervals)
 
 
 def _inert(name: str) -> str:
@@ -293,8 +350,11 @@ def _escape_html(text: str) -> str:
 
 Page = Callable[[Sequence[Sheet], Sequence[str]], str]
 STYLES: Mapping[str, tuple[Markup, Page]] = {
-    "text": (Markup(_printable, lambda mark: f"^{mark}", "->"), _text),
-    "markdown": (Markup(_escape_markdown, lambda mark: f"<sup>{mark}</sup>", "→"), _markdown),
-    "latex": (Markup(_escape_latex, lambda mark: rf"\textsuperscript{{{mark}}}", r"$\rightarrow$", "$-$"), _latex),
-    "html": (Markup(_escape_html, lambda mark: f"<sup>{mark}</sup>", "→"), _html),
+    "text": (Markup(_printable, lambda mark: f"^{mark}", "->", unmarked=" "), _text),
+    "markdown": (Markup(_escape_markdown, lambda mark: f"<sup>{mark}</sup>", "→", mark=r"\*"), _markdown),
+    "latex": (
+        Markup(_escape_latex, lambda mark: rf"\textsuperscript{{{mark}}}", r"$\rightarrow$", "$-$", r"\rlap{\textsuperscript{*}}"),
+        _latex,
+    ),
+    "html": (Markup(_escape_html, lambda mark: f"<sup>{mark}</sup>", "→", mark="<sup>*</sup>"), _html),
 }

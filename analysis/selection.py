@@ -34,6 +34,8 @@ class Options:
     values: str = "paper"
     layout: str = "matrix"
     seed_mean: str = "scores"
+    marks: bool = True  # of what is significant, where there are predictions
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         for kind, possible in CHOICES.items():

@@ -3,75 +3,40 @@
 `build` is pure: what is planned and what was scored go in, tables and notes come out. `read` takes both from a folder.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from analysis import measure, rules, transfer
+from analysis import measure, outcomes, rules, significance, transfer
+from analysis.blocks import Block, Row, Tables, Verdict
+from analysis.intervals import judged
 from analysis.measure import Measured
+from analysis.outcomes import Outcomes
 from analysis.selection import Options, Selected, select
 from analysis.transfer import Groups
-from xfer_ray.core import Corpus
+from xfer_ray.core import Mixture
 from xfer_ray.errors import DataError, DeclarationError, unknown
 from xfer_ray.results import Plan, Results, done, read_plan, read_rescored, read_scores, stems
 
 PROVENANCES = ("HT", "MT")  # the columns of Table 4
+MANY = 500  # trials whose predictions are read for marks that nobody asked for: a few seconds
 
-
-@dataclass(frozen=True)
-class Row:
-    """One source: what its values are, the fewest seeds behind any of them, and one fraction per column (NaN: a hole)."""
-
-    source: str
-    values: str  # relative, advantage, ability, ability-difference, gap
-    runs: int
-    cells: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Block:
-    """The rows of one model that share a baseline, which comes first; `effects` rank the sources under values "common"."""
-
-    model: str
-    baseline: str | None
-    rows: tuple[Row, ...]
-    effects: Mapping[str, float] = field(default_factory=dict)
-    metric: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The source in another language that transfers best, and its average advantage: above 0 it out-performs the baseline."""
-
-    task: str
-    model: str
-    source: str
-    advantage: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables:
-    """Blocks of rows under one header (the targets, then the groups; or HT and MT), or verdicts; and notes on what is missing."""
-
-    layout: str = "matrix"
-    values: str = "paper"
-    task: str = ""
-    metric: str = ""
-    selection: str = ""  # where one was asked for
-    targets: tuple[str, ...] = ()
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    blocks: tuple[Block, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    notes: tuple[str, ...] = ()
+ByExample = Callable[[Selected, str], Outcomes | None]
+Judge = Callable[[Block, str | None], Block]  # a block, and the user's choice of denominators -> the block with intervals
 
 
 def read(results: Results, options: Options) -> Tables:
     """The tables of a results folder; scores of trials that sweep.json does not plan are counted in a note, not read."""
     plan, there = read_plan(results), done(results)
     planned = {trial.trial for trial in plan.trials}
-    tables = build(plan, _scores(results, plan, there & planned, options), options)
+
+    def by_example(selected: Selected, model: str) -> Outcomes | None:
+        many = selected.scores["trial"].nunique() > MANY and not options.intervals
+        return None if many else outcomes.read(results, selected, model)
+
+    tables = build(plan, _scores(results, plan, there & planned, options), options, by_example if options.marks else None)
     others = len(there - planned)
     note = (f"ignored {others} scores {'file' if others == 1 else 'files'} of trials that sweep.json does not plan",)
     return replace(tables, notes=tables.notes + note) if others else tables
@@ -89,20 +54,23 @@ def _scores(results: Results, plan: Plan, trials: set[str], options: Options) ->
     return pd.concat([scores, read_rescored(results, options.metric, {t.trial for t in plan.trials if t.task in task} & trials)])
 
 
-def build(plan: Plan, scores: pd.DataFrame, options: Options) -> Tables:
+def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExample | None = None) -> Tables:
     """The tables that the options ask for.
 
     Args:
         plan: what the sweep plans, and the facts of its tasks.
         scores: the long table of `Score` rows, fractions; rows of trials that are not planned are left out.
         options: what is asked.
+        by_example: reads what a model's trials answered; without it nothing is said of errors.
     """
     if options.layout == "summary":
-        return _summary(plan, scores, options)
+        return _summary(plan, scores, options, by_example)
     selected = select(plan, scores, options)
     normalized = measure.is_normalized(selected, options)
     blocks_of = _provenance if options.layout == "provenance" else _matrix
     shown = [model for model in selected.models if not selected.of(model).empty]
+    told = by_example if by_example and options.seed_mean == "scores" else _nothing
+    held = {model: told(selected, model) for model in shown}
     return Tables(
         layout=options.layout,
         values=options.values,
@@ -112,25 +80,56 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options) -> Tables:
         targets=selected.facts.targets,
         groups=selected.facts.groups,
         blocks=tuple(
-            replace(block, metric=selected.metrics[model]) for model in shown for block in blocks_of(selected, model, normalized, options)
+            replace(block, metric=selected.metrics[model])
+            for model in shown
+            for block in blocks_of(selected, model, normalized, options, _judge(selected, held[model], normalized, options))
         ),
-        notes=measure.notes(selected, normalized, options),
+        notes=(*measure.notes(selected, normalized, options), *_unsure(held, options)),
     )
 
 
-def _matrix(selected: Selected, model: str, normalized: bool, options: Options) -> list[Block]:
+def _nothing(selected: Selected, model: str) -> None:
+    """The answers of no trial."""
+
+
+def _judge(selected: Selected, held: Outcomes | None, normalized: bool, options: Options) -> Judge:
+    """What tells the error of a block of one model; nothing where no predictions are at hand."""
+    if held is None:
+        return lambda block, _: block
+    resampled = significance.resample(held)
+    groups = {"All": selected.facts.targets} if options.layout == "provenance" else selected.facts.groups
+
+    def judge(block: Block, choice: str | None) -> Block:
+        own = {target: source for target, source in measure.denominators(selected, choice).items() if source} if normalized else None
+        return judged(block, selected.facts.targets, groups, resampled, own=own, common=options.values == "common")
+
+    return judge
+
+
+def _unsure(held: Mapping[str, Outcomes | None], options: Options) -> Iterator[str]:
+    """Why intervals that were asked for are not there."""
+    for model, found in held.items():
+        if found is not None:
+            yield from found.notes
+        elif options.intervals:
+            reason = "seeds are averaged after the ratio" if options.seed_mean == "ratios" else "there are no predictions to resample"
+            yield f"no intervals for model {model}: {reason}"
+
+
+def _matrix(selected: Selected, model: str, normalized: bool, options: Options, judge: Judge) -> list[Block]:
     """Tables 2, 3, 5, 6, 8: sources by targets, one block per baseline."""
     groups, sources = selected.facts.groups, list(selected.planned[model])
     if options.values in ("ability", "gap"):
         found = measure.abilities(selected, model)
         shown = replace(found, kind="gap", values=transfer.transfer_gap(found.values)) if options.values == "gap" else found
-        return [Block(model, None, _absolute(shown, sources, groups))]
+        return [judge(Block(model, None, _absolute(shown, sources, groups)), None)]
     found = measure.measured(selected, model, normalized, options)
     if options.values == "relative":
-        return [Block(model, None, _absolute(found, sources, groups))]
+        return [judge(Block(model, None, _absolute(found, sources, groups)), options.denominators)]
     baselines = measure.baselines(selected, model, options)
     members = {over: [source for source in sources if baselines[source] == over] for over in dict.fromkeys(baselines.values())}
-    return [_compared(model, found, over, members[over], groups, options.values) for over in members]
+    blocks = [_compared(model, found, over, members[over], groups, options.values) for over in members]
+    return [judge(block, options.denominators) for block in blocks]
 
 
 def _absolute(found: Measured, sources: Sequence[str], groups: Groups) -> tuple[Row, ...]:
@@ -174,18 +173,16 @@ def _row(source: str, kind: str, values: pd.DataFrame, means: pd.DataFrame, runs
     return Row(source, kind, int(min(there, default=0)), (*cells.tolist(), *averages.tolist()))
 
 
-def _provenance(selected: Selected, model: str, normalized: bool, options: Options) -> list[Block]:
+def _provenance(selected: Selected, model: str, normalized: bool, options: Options, judge: Judge) -> list[Block]:
     """Table 4: each language's average advantage by human and by machine translation, with denominators of the same kind."""
     everything = {"All": selected.facts.targets}
     found: dict[str, dict[str, dict[str, Row]]] = {}  # baseline -> language -> provenance -> the row of that source
     for kind in PROVENANCES:
         measured = measure.relative(selected, model, kind, options) if normalized else measure.abilities(selected, model)
-        for source, over in measure.baselines(selected, model, options).items():
-            corpus = Corpus.parse(source)
-            stands = corpus.provenance == kind and rules.stands_for(corpus.language, selected.sources, kind) == source
-            if over and stands and source != over:
-                block = _compared(model, measured, over, [source], everything, "advantage")
-                found.setdefault(over, {}).setdefault(corpus.language, {})[kind] = block.rows[0]
+        for over, sources in _of_provenance(selected, model, kind, options).items():
+            block = judge(_compared(model, measured, over, sources, everything, "advantage"), kind)
+            for row in block.rows:
+                found.setdefault(over, {}).setdefault(transfer.language(row.source), {})[kind] = row
     if not found:
         raise DataError(f"task {selected.task} has no translated source with a baseline, so there is nothing to show by provenance")
     return [
@@ -194,16 +191,29 @@ def _provenance(selected: Selected, model: str, normalized: bool, options: Optio
     ]
 
 
+def _of_provenance(selected: Selected, model: str, kind: str, options: Options) -> dict[str, list[str]]:
+    """Baseline -> the sources of that provenance which stand for their language."""
+    found: dict[str, list[str]] = {}
+    for source, over in measure.baselines(selected, model, options).items():
+        corpus = transfer.source_of(source)
+        if isinstance(corpus, Mixture) or corpus.provenance != kind or source == over:
+            continue
+        if over and rules.stands_for(corpus.language, selected.sources, kind) == source:
+            found.setdefault(over, []).append(source)
+    return found
+
+
 def _side_by_side(language: str, rows: Mapping[str, Row]) -> Row:
     cells = tuple(rows[kind].cells[-1] if kind in rows else np.nan for kind in PROVENANCES)
-    return Row(language, next(iter(rows.values())).values, min(row.runs for row in rows.values()), cells)
+    told = tuple(rows[kind].intervals[-1] if kind in rows and rows[kind].intervals else None for kind in PROVENANCES)
+    return Row(language, next(iter(rows.values())).values, min(row.runs for row in rows.values()), cells, told if any(told) else ())
 
 
-def _summary(plan: Plan, scores: pd.DataFrame, options: Options) -> Tables:
+def _summary(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExample | None) -> Tables:
     """Table 1: for every task and model, whether a source in another language out-performs the baseline (→All)."""
     there = [task for task in plan.tasks if (scores["task"] == task).any()]
     tasks = [options.task] if options.task else there or list(plan.tasks)
-    tables = [build(plan, scores, replace(options, task=task, layout="matrix")) for task in tasks]
+    tables = [build(plan, scores, replace(options, task=task, layout="matrix"), by_example) for task in tasks]
     verdicts = [verdict for table in tables for model in _models(table) for verdict in [_verdict(table, model)]]
     return Tables(layout="summary", verdicts=tuple(verdicts), notes=tuple(note for table in tables for note in table.notes))
 
@@ -214,11 +224,11 @@ def _models(tables: Tables) -> tuple[str, ...]:
 
 def _verdict(tables: Tables, model: str) -> Verdict:
     others = [
-        (row.cells[-1], row.source)
+        (row.cells[-1], row.source, row.intervals[-1] if row.intervals else None)
         for block in tables.blocks
         if block.model == model and block.baseline
         for row in block.rows
-        if transfer.language(row.source) != transfer.language(block.baseline) and not np.isnan(row.cells[-1])
+        if {*transfer.languages(row.source)}.isdisjoint(transfer.languages(block.baseline)) and not np.isnan(row.cells[-1])
     ]
-    gain, source = max(others, default=(np.nan, ""))
-    return Verdict(tables.task, model, source, gain)
+    gain, source, told = max(others, key=lambda other: other[:2], default=(np.nan, "", None))
+    return Verdict(tables.task, model, source, gain, told)

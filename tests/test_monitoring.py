@@ -160,11 +160,13 @@ def test_the_board_counts_right(watched):
     def most(state: str) -> float:
         return float(value_of(watched.prometheus, f'max(max_over_time(ray_xfer_ray_trials{{state="{state}"}}[10m]))')[0]["value"][1])
 
-    assert (most("done"), most("failed"), most("running")) == (11, 1, 2)
+    # A driver reports once a second here; what it counted since its last report goes with it, and that may be the last trial.
+    assert most("done") in (10, 11)
+    assert (most("failed"), most("running")) == (1, 2)
     assert most("waiting") in (10, 11, 12)
     assert sum(float(s["value"][1]) for s in value_of(watched.prometheus, "max_over_time(ray_xfer_ray_retries_total[10m])")) == 1
     ended = value_of(watched.prometheus, "sum by (state) (max_over_time(ray_xfer_ray_trials_ended_total[10m]))")
-    assert {s["metric"]["state"]: float(s["value"][1]) for s in ended} == {"committed": 11, "failed": 1}
+    assert {s["metric"]["state"]: float(s["value"][1]) for s in ended} in ({"committed": n, "failed": 1} for n in (10, 11))
     tokens = value_of(watched.prometheus, 'sum by (model, phase) (max_over_time(ray_xfer_ray_tokens_total{sweep="toy"}[10m]))')
     counted = {s["metric"]["phase"]: float(s["value"][1]) for s in tokens}
     examples = value_of(watched.prometheus, "sum by (phase) (max_over_time(ray_xfer_ray_examples_total[10m]))")

@@ -160,13 +160,13 @@ def to_bytes(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def from_bytes(data: bytes, name: str) -> pa.Table:
-    """The table in a Parquet file, checksums verified; a damaged one is a DataError that names it."""
+def from_bytes(data: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a Parquet file, or some of its columns; checksums verified, a damaged one is a DataError that names it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns, use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{name} is damaged: {reason}; `xfer-ray check --repair` moves it away, and the next run does it again") from error
@@ -239,10 +239,10 @@ def rows_of(data: bytes, path: str) -> pa.Table:
     return table
 
 
-def read_predictions(results: Results, trial: str) -> pd.DataFrame:
-    """The predictions of one trial."""
+def read_predictions(results: Results, trial: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The predictions of one trial, whole or those of some columns that it has."""
     path = results.table("predictions", trial)
-    frame: pd.DataFrame = from_bytes(results.storage.read(path), path).to_pandas()
+    frame: pd.DataFrame = from_bytes(results.storage.read(path), path, columns).to_pandas()
     return frame
 
 

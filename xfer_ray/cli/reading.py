@@ -25,6 +25,8 @@ def tables(
     layout: Annotated[str, typer.Option(help="matrix, provenance, or summary (Tables 2, 4 and 1 of the paper).")] = "matrix",
     format_: Annotated[str, typer.Option("--format", help="text, csv, markdown, latex, or html.")] = "text",
     seed_mean: Annotated[str, typer.Option(help="scores (seeds averaged before the ratio) or ratios (after it).")] = "scores",
+    intervals: Annotated[bool, typer.Option("--intervals", help="Print the 95 % interval of each value.")] = False,
+    marks: Annotated[bool, typer.Option(help="Mark what is significant, by the predictions; takes a moment.")] = True,
 ) -> None:
     """Print the paper's tables: relative abilities, advantages over English, averages over groups of targets."""
     from analysis import render
@@ -43,9 +45,11 @@ def tables(
         values=values,
         layout=layout,
         seed_mean=seed_mean,
+        marks=marks or intervals,
+        intervals=intervals,
     )
     built = building.read(found, options)
-    sys.stdout.write(render.render(built, format_))
+    sys.stdout.write(render.render(built, format_, intervals=intervals))
     for note in built.notes:
         print(note, file=sys.stderr)
 
