@@ -36,7 +36,7 @@ def _without_denominator(selected: Selected, options: Options) -> list[str]:
     scored = set(zip(selected.scores["model"], selected.scores["source"], selected.scores["target"], strict=True))
 
     def has_one(target: str) -> bool:
-        candidates = [source for source in own if transfer.language(source) == transfer.language(target)]
+        candidates = [source for source in own if transfer.at_home(source, target)]
         return all(any((model, source, target) in scored for source in candidates) for model in selected.planned)
 
     return [target for target in selected.facts.targets if not has_one(target)]

@@ -18,6 +18,7 @@ from xfer_ray.core import Corpus, Mixture, Source
 from xfer_ray.errors import unknown
 
 HOLE = "--"
+MOST_NAMED = 4  # corpora of a mixture in its short name
 WIDTH = 80  # captions and legends of the text format; a table is as wide as it must be
 KINDS = {  # one, several
     "relative": ("relative zero-shot ability", "relative zero-shot abilities"),
@@ -87,6 +88,8 @@ def _joined(source: Source, markup: Markup, called: Callable[[Corpus, Markup], s
     """A corpus as it is called, a mixture as its corpora are: de^MT=3+ru^MT=1@392,702."""
     if isinstance(source, Corpus):
         return called(source, markup)
+    if len(source.corpora) > MOST_NAMED and called is _last:
+        return f"{len(source.corpora)} corpora" + ("" if source.total is None else f"@{source.total:,}")
     equal = all(share == 1 for _, share in source.shares)
     parts = [called(corpus, markup) + ("" if equal else f"={share}") for corpus, share in source.shares]
     return "+".join(parts) + ("" if source.total is None else f"@{source.total:,}")
@@ -210,8 +213,7 @@ def _legend(tables: Tables, markup: Markup) -> list[str]:
         own = any(row.values == "advantage" for block in tables.blocks for row in block.rows)
         by = ", by denominators of the column's own provenance" if own else ""
         return [*lines, f"mean over all {len(tables.targets)} targets{by}", *_of_errors(tables, markup)]
-    if any(isinstance(source_of(row.source), Mixture) for block in tables.blocks for row in block.rows):
-        lines.append("a+b joins corpora, =n are their shares; @N is a total, under which each item stands in one language")
+    lines += _of_mixtures(tables, markup)
     for group, members in tables.groups.items():
         everything = set(members) == set(tables.targets)
         of = f"all {len(members)} targets" if everything else " ".join(Corpus.parse(target).language for target in members)
@@ -219,6 +221,17 @@ def _legend(tables: Tables, markup: Markup) -> list[str]:
     if tables.values == "common":
         lines.append("targets in the language of the source or of its baseline are not counted; source effects rank the sources")
     return [*lines, *_of_errors(tables, markup)]
+
+
+def _of_mixtures(tables: Tables, markup: Markup) -> list[str]:
+    """How mixtures are spelled, and what is in those that are too long for it."""
+    spellings = dict.fromkeys(row.source for block in tables.blocks for row in block.rows)
+    mixtures = {spelling: source for spelling in spellings if isinstance(source := source_of(spelling), Mixture)}
+    long = {spelling: source for spelling, source in mixtures.items() if len(source.corpora) > MOST_NAMED}
+    return [
+        *["a+b joins corpora, =n are their shares; @N is a total, under which each item stands in one language"] * bool(mixtures),
+        *(f"{_short(source, markup)}: {markup.escape(spelling)}" for spelling, source in long.items()),
+    ]
 
 
 def _of_errors(tables: Tables, markup: Markup) -> list[str]:
@@ -277,8 +290,13 @@ def _printable(text: str) -> str:
 
 
 def _text(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
-    wrapped = [line for entry in legend for line in textwrap.wrap(entry, WIDTH)]
+    wrapped = [line for entry in legend for line in _wrapped(entry)]
     return "\n".join([*(_aligned(sheet) for sheet in sheets), *wrapped]) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of a terminal; the name of a corpus stays whole."""
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
 def _aligned(sheet: Sheet) -> str:
@@ -291,8 +309,8 @@ def _aligned(sheet: Sheet) -> str:
 
     body = [joined(line) for line in lines]
     rule = "-" * max(map(len, body))
-    footer = textwrap.wrap(sheet.footer, WIDTH)
-    return "\n".join([*textwrap.wrap(sheet.caption, WIDTH), "", body[0], rule, *body[1:], *footer, ""])
+    footer = _wrapped(sheet.footer)
+    return "\n".join([*_wrapped(sheet.caption), "", body[0], rule, *body[1:], *footer, ""])
 
 
 def _markdown(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xfer_ray.errors import DataError, DeclarationError, unknown
-from xfer_ray.results import Plan, TaskFacts
+from xfer_ray.results import Plan, Results, TaskFacts, done, read_rescored, read_scores, stems
 
 CHOICES = {
     "values": ("paper", "ability", "relative", "advantage", "common", "gap"),
@@ -76,6 +76,19 @@ class Selected:
     def of(self, model: str) -> pd.DataFrame:
         """The scores of one model."""
         return self.scores[self.scores["model"] == model]
+
+
+def planned_scores(results: Results, plan: Plan, options: Options) -> pd.DataFrame:
+    """The committed scores of planned trials; with those of `rescore` if a metric is asked for that no trial was scored by."""
+    trials = done(results) & {trial.trial for trial in plan.trials}
+    scores = read_scores(results, trials)
+    if options.metric is None or options.metric in {*scores["metric"], *(name for facts in plan.tasks.values() for name in facts.metrics)}:
+        return scores
+    if not stems(results, f"rescored/{options.metric}", ".parquet"):
+        asked = unknown("metric", options.metric, dict.fromkeys(scores["metric"]))
+        raise DeclarationError(f"{asked}; `xfer-ray rescore {results.url} --metric NAME` computes others from the predictions")
+    of_task = {trial.trial for trial in plan.trials if options.task in (None, trial.task)}
+    return pd.concat([scores, read_rescored(results, options.metric, of_task & trials)])
 
 
 def select(plan: Plan, scores: pd.DataFrame, options: Options) -> Selected:

@@ -32,6 +32,7 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 POWER = 0.8
 _AT_ONCE = 500  # resamples whose weights lie in memory: 500 x 5,010 x 4 bytes are 10 MB
+_ROUNDING = 1e-5  # sums of float32 draws that are 0 but for their rounding: two models that answer alike do not differ
 _NOTHING = 1e-12  # a slope below this is one that cancels: Z(S→S) does not depend on S
 
 
@@ -220,9 +221,11 @@ def estimates(resampled: Resampled, factors: Array, denominators: Mapping[str, s
 
 
 def _own(resampled: Resampled, denominators: Mapping[str, str]) -> NDArray[np.int_]:
-    """For each target the row of its denominator; -1 where there is none."""
+    """For each target the row of its denominator; -1 where there is none, or where it may be 0, so that no ratio has bounds."""
     row = {source: i for i, source in enumerate(resampled.sources)}
-    return np.array([row.get(denominators.get(target, ""), -1) for target in resampled.targets])
+    own = np.array([row.get(denominators.get(target, ""), -1) for target in resampled.targets])
+    zero = (resampled.draws[:, own, np.arange(len(own))] == 0).any(axis=0)
+    return np.where(zero, -1, own)
 
 
 def _measured(abilities: Array, own: NDArray[np.int_] | None) -> Array:
@@ -259,7 +262,7 @@ def _widened(resampled: Resampled, slopes: Array, value: Array, drawn: Array) ->
     freedom = variance**2 / np.where(unsure > 0, unsure, np.nan)  # NaN: nothing but examples, of which there are many
     deviations = drawn + moved * np.sqrt(kept) - value
     widened: Array = value + deviations * _student(freedom, resampled.mixing)
-    return widened
+    return np.where(np.abs(widened) < _ROUNDING, 0.0, widened)
 
 
 def _student(freedom: Array, mixing: Array) -> Array:

@@ -14,11 +14,11 @@ from analysis.blocks import Block, Row, Tables, Verdict
 from analysis.intervals import judged
 from analysis.measure import Measured
 from analysis.outcomes import Outcomes
-from analysis.selection import Options, Selected, select
+from analysis.selection import Options, Selected, planned_scores, select
 from analysis.transfer import Groups
 from xfer_ray.core import Mixture
-from xfer_ray.errors import DataError, DeclarationError, unknown
-from xfer_ray.results import Plan, Results, done, read_plan, read_rescored, read_scores, stems
+from xfer_ray.errors import DataError
+from xfer_ray.results import Plan, Results, done, read_plan
 
 PROVENANCES = ("HT", "MT")  # the columns of Table 4
 MANY = 500  # trials whose predictions are read for marks that nobody asked for: a few seconds
@@ -36,22 +36,10 @@ def read(results: Results, options: Options) -> Tables:
         many = selected.scores["trial"].nunique() > MANY and not options.intervals
         return None if many else outcomes.read(results, selected, model)
 
-    tables = build(plan, _scores(results, plan, there & planned, options), options, by_example if options.marks else None)
+    tables = build(plan, planned_scores(results, plan, options), options, by_example if options.marks else None)
     others = len(there - planned)
     note = (f"ignored {others} scores {'file' if others == 1 else 'files'} of trials that sweep.json does not plan",)
     return replace(tables, notes=tables.notes + note) if others else tables
-
-
-def _scores(results: Results, plan: Plan, trials: set[str], options: Options) -> pd.DataFrame:
-    """The committed scores; with those of `rescore` if a metric is asked for that no trial was scored by."""
-    scores = read_scores(results, trials)
-    if options.metric is None or options.metric in {*scores["metric"], *(name for facts in plan.tasks.values() for name in facts.metrics)}:
-        return scores
-    if not stems(results, f"rescored/{options.metric}", ".parquet"):
-        asked = unknown("metric", options.metric, dict.fromkeys(scores["metric"]))
-        raise DeclarationError(f"{asked}; `xfer-ray rescore {results.url} --metric NAME` computes others from the predictions")
-    task = plan.tasks if options.task is None else (options.task,)
-    return pd.concat([scores, read_rescored(results, options.metric, {t.trial for t in plan.trials if t.task in task} & trials)])
 
 
 def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExample | None = None) -> Tables:

@@ -10,21 +10,37 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from xfer_ray.core import Corpus
+from xfer_ray.core import Corpus, Source, parse_source
 from xfer_ray.errors import DataError
 
 Groups = Mapping[str, Sequence[str]]  # name -> target spellings
 
 
 @functools.cache
+def source_of(spelling: str) -> Source:
+    """The corpus or mixture of a spelling; a table asks for each of a few spellings thousands of times."""
+    return parse_source(spelling)
+
+
+@functools.cache
 def corpus_of(spelling: str) -> Corpus:
-    """The corpus of a spelling; a table asks for each of a few spellings thousands of times."""
+    """The corpus of a spelling, such as a target's; a mixture is refused."""
     return Corpus.parse(spelling)
 
 
 def language(spelling: str) -> str:
-    """The language of a corpus: "de-MT-en" -> "de"."""
+    """The language of a corpus, such as a target: "de-HT-en" -> "de"; a mixture is refused."""
     return corpus_of(spelling).language
+
+
+def languages(spelling: str) -> tuple[str, ...]:
+    """The languages of a source: "de-MT-en" -> ("de",), "de-MT-en+ru-MT-en@5000" -> ("de", "ru")."""
+    return source_of(spelling).languages
+
+
+def at_home(source: str, target: str) -> bool:
+    """Whether a target is in a language of the source, so that its cell is not zero-shot."""
+    return language(target) in languages(source)
 
 
 def ability(scores: pd.DataFrame) -> pd.DataFrame:
@@ -74,13 +90,12 @@ def average(matrix: pd.DataFrame, groups: Groups) -> pd.DataFrame:
 
 
 def common_targets(source: str, over: str, targets: Sequence[str]) -> tuple[str, ...]:
-    """The targets that are zero-shot for both: all but those in the language of the source or of its baseline."""
-    own = {language(source), language(over)}
-    return tuple(t for t in targets if language(t) not in own)
+    """The targets that are zero-shot for both: all but those in a language of the source or of its baseline."""
+    return tuple(t for t in targets if not at_home(source, t) and not at_home(over, t))
 
 
 def common_target_advantage(matrix: pd.DataFrame, over: str, groups: Groups) -> pd.DataFrame:
-    """Eq. 4 with the same targets in both sums: neither S's own language nor the baseline's.
+    """Eq. 4 with the same targets in both sums: none in S's own language, of a mixture in any of its own, nor in the baseline's.
 
     -> one row per source, one column per group. Compares a source with the baseline, not sources with each other:
     each row has targets of its own; for a ranking see `source_effects`.
@@ -100,7 +115,7 @@ def source_effects(matrix: pd.DataFrame) -> pd.Series:
     where too few cells are left to compare all sources.
     """
     cells = matrix.rename_axis("source").rename_axis("target", axis=1).stack().dropna()
-    zero_shot = [language(s) != language(t) for s, t in cells.index]
+    zero_shot = [not at_home(s, t) for s, t in cells.index]
     cells = cells[zero_shot]
     source = pd.get_dummies(cells.index.get_level_values("source"), dtype=float).reindex(columns=matrix.index, fill_value=0.0)
     target = pd.get_dummies(cells.index.get_level_values("target"), dtype=float)
@@ -116,6 +131,6 @@ def transfer_gap(matrix: pd.DataFrame) -> pd.DataFrame:
 
     `matrix` holds abilities. A source without exactly one target of its own language is a row of holes.
     """
-    own = {s: [t for t in matrix.columns if language(t) == language(s)] for s in matrix.index}
-    at_home = {s: matrix.at[s, targets[0]] if len(targets) == 1 else np.nan for s, targets in own.items()}
-    return matrix.rsub(pd.Series(at_home, dtype=float), axis=0)
+    own = {s: [t for t in matrix.columns if at_home(s, t)] for s in matrix.index}
+    homes = {s: matrix.at[s, targets[0]] if len(targets) == 1 else np.nan for s, targets in own.items()}
+    return matrix.rsub(pd.Series(homes, dtype=float), axis=0)

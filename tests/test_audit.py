@@ -16,6 +16,7 @@ from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.results import PlannedTrial, Prediction, Results
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import XNLI, XQUAD
+from xfer_ray.text import is_ascii_only
 
 TRIALS = tuple(f"toy.tiny.en-O.s{seed}-{DIGEST}" for seed in (0, 1))
 TARGETS = ("en-O", "de-HT-en", "en-MT-de-MT-en~opus")
@@ -45,7 +46,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
     ],
 )
 def test_an_answer_is_ascii_only_if_it_is_ascii_and_has_a_letter(answer, expected):
-    assert audit.is_ascii_only(answer) is expected
+    assert is_ascii_only(answer) is expected
 
 
 def test_table_7_to_the_last_digit(real, paper):
@@ -58,7 +59,7 @@ def test_table_7_to_the_last_digit(real, paper):
     assert counts == {"ar": 5, "el": 112, "hi": 22, "ru": 40, "th": 39, "zh": 26}
     assert {one.n for one in found.values()} == {1_190}
     greek = [answer for example in XQUAD.load(XQUAD.targets[4], "test") for answer in example.answers]
-    assert all(text in greek and audit.is_ascii_only(text) for text in printed["example_el"])
+    assert all(text in greek and is_ascii_only(text) for text in printed["example_el"])
 
 
 def test_the_command_prints_table_7(mirror):

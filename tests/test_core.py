@@ -63,7 +63,7 @@ def test_a_chain_knows_its_original_and_its_length():
         ("de-XX-en", "provenance 'XX' of 'de' is none of O (original), HT, MT (human, machine translation)"),
         ("DE-O", "language 'DE' is not a code such as 'en', 'de', 'zh' or 'zh_Hant'"),
         ("de-MT-en~A", "label 'A' has characters other than a-z 0-9 _ ."),
-        ("de-MT-en=3+ru-MT-en", "corpus 'de-MT-en=3+ru-MT-en' is a mixture; this version fine-tunes on one corpus at a time"),
+        ("de-MT-en=3+ru-MT-en", "corpus 'de-MT-en=3+ru-MT-en' is a mixture; only a source may be one, and here a single corpus is needed"),
     ],
 )
 def test_a_misspelled_corpus_is_refused(text, message):

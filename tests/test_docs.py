@@ -6,9 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 from toy import Toy
 
+from xfer_ray import cli
+from xfer_ray.models import MODELS
+from xfer_ray.tasks import TASKS
+
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
 
 
 def blocks(page: str) -> list[str]:
@@ -59,7 +65,70 @@ def test_the_pages_show_the_policy_and_the_rule_that_prepare_aws_makes():
     assert others.count("DaysAfterInitiation") == 1, "one page tells the rule"
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name within a page: its headings in small letters, without punctuation, joined by hyphens."""
+    headings = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_the_pages_lead_somewhere():
-    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
-        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name} leads to {link}, which does not exist"
+    for page in PAGES:
+        for link, place in re.findall(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+            target = (page.parent / link) if link else page
+            assert target.exists(), f"{page.name} leads to {link}, which does not exist"
+            assert not place or place in anchors(target), f"{page.name} leads to #{place} of {target.name}, which has no such heading"
+
+
+SLURMS = {"--partition", "--account", "--nodes", "--cpus-per-task", "--gpus-per-node", "--time", "--requeue", "--open-mode", "--signal"}
+OF_OTHERS = SLURMS | {"--metrics-export-port", "--num-cpus", "--skip", "--quick"}  # Ray's, and those of programs in tests and benchmarks
+COMMANDS = typer.main.get_command(cli.app)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words after each `xfer-ray` of a page that stands in a block or between back ticks, comments and what follows a pipe apart."""
+    text = page.read_text(encoding="utf-8")
+    shown = [*re.findall(r"(?m)^ {4}(?:\$ )?(xfer-ray .*)$", text), *re.findall(r"`(xfer-ray [^`]*)`", text)]
+    return [re.split(r"\s#|[|>&;]", line)[0].split()[1:] for line in shown]
+
+
+def options(words: list[str]) -> tuple[set[str], list[str]]:
+    """What a command takes, and the words that follow its name."""
+    command = COMMANDS
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, f"there is no command {words[0]!r}"
+        command, words = command.commands[words[0]], words[1:]
+    return {name for taken in command.params for name in (*taken.opts, *taken.secondary_opts)} | {"--help"}, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_command_and_option_that_a_page_shows_exists(page):
+    for words in commands(page):
+        taken, rest = options(words)
+        asked = [word.partition("=")[0].strip(".,)…") for word in rest if word.startswith("-")]
+        assert set(asked) <= taken, f"{page.name}: xfer-ray {' '.join(words)}"
+
+
+def every_option(command) -> set[str]:
+    """What any command takes."""
+    below = [every_option(one) for one in getattr(command, "commands", {}).values()]
+    return set().union(*below, *({*taken.opts, *taken.secondary_opts} for taken in command.params))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_option_that_a_page_names_by_itself_exists(page):
+    named = {span.split()[0].partition("=")[0] for span in re.findall(r"`(--[a-z][^`]*)`", page.read_text(encoding="utf-8"))}
+    assert named <= every_option(COMMANDS) | OF_OTHERS
+
+
+def test_the_page_of_licenses_names_every_task_checkpoint_and_translator():
+    text = " ".join((ROOT / "docs/licences.md").read_text(encoding="utf-8").split())
+    rows = [line for line in (ROOT / "docs/licences.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    for task in TASKS:
+        assert any(f"`{task.name}`" in row and (task.licence in row or not task.revisions) for row in rows), task.name
+        assert all(f"`{repository}`" in text for repository in task.revisions), task.name
+    for model in MODELS:
+        assert any(f"`{model.name}`" in row for row in rows), model.name
+        made = not isinstance(model.checkpoint, str) or model.checkpoint.startswith("./") or not model.checkpoint
+        assert made or f"`{model.checkpoint}`" in text, model.checkpoint
+    for family in re.findall(r"(?m)^\| `([\w-]+/[\w.-]+)` \|", (ROOT / "docs/translation.md").read_text(encoding="utf-8")):
+        assert family in text, family

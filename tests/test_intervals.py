@@ -81,7 +81,9 @@ def test_the_intervals_of_a_row_are_those_of_its_contrasts(three, values, source
     assert [i.high for i in row.intervals[:3]] == pytest.approx(told.high.tolist(), abs=1e-6)
     over = contrasts[0].over
     if values == "paper":
-        averages = significance.estimate(significance.resample(found), [Contrast(source, mean_over(of), over) for of in groups.values()], OWN)
+        averages = significance.estimate(
+            significance.resample(found), [Contrast(source, mean_over(of), over) for of in groups.values()], OWN
+        )
         assert row.cells[3:] == pytest.approx(averages.value.tolist(), abs=1e-12)
         assert [i.low for i in row.intervals[3:]] == pytest.approx(averages.low.tolist(), abs=1e-6)
 
@@ -131,7 +133,9 @@ def test_intervals_stand_under_the_values_and_have_rows_in_the_csv(three):
 
 
 def test_one_seed_says_what_it_cannot_say(tmp_path):
-    assert "one seed: marks and intervals hold for these very models" in render(tables.read(folder(tmp_path, seeds=1), Options())).replace("\n", " ")
+    assert "one seed: marks and intervals hold for these very models" in render(tables.read(folder(tmp_path, seeds=1), Options())).replace(
+        "\n", " "
+    )
 
 
 def test_table_1_marks_its_verdicts(three):

@@ -20,6 +20,7 @@ from xfer_ray import Pretraining
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.models import objectives, streams, vocabulary
 from xfer_ray.models import pretraining as maker
+from xfer_ray.pretrain import Options, pretrain
 from xfer_ray.tasks.text import HubText, Joined, TextFolder
 
 torch.set_num_threads(1)
@@ -393,6 +394,23 @@ def test_a_killed_pre_training_ends_with_the_same_bytes(tmp_path):
     assert hashlib.sha256((tmp_path / "out" / "model.safetensors").read_bytes()).hexdigest() == undisturbed
     assert (tmp_path / "out" / "losses.csv").read_bytes() == (tmp_path / "undisturbed" / "losses.csv").read_bytes()
     assert not list((tmp_path / "results/pretrained").glob("*/checkpoints/*/step-*/*"))
+
+
+def test_an_output_that_would_not_hold_the_checkpoint_alone_is_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "mine.py").write_text("from test_pretrain import BERT as PRETRAINING\n")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    (tmp_path / "link").symlink_to("nowhere")
+    for output, reason in (
+        ("file", "is a file; give a folder that is empty or not there yet"),
+        ("link", "is a link that leads nowhere; give a folder that is empty or not there yet"),
+        ("full", "is not empty; give a folder that is"),
+    ):
+        with pytest.raises(DeclarationError) as refused:
+            pretrain(tmp_path / "mine.py", Options(storage=str(tmp_path / "results"), output=tmp_path / output))
+        assert str(refused.value) == f"--output {tmp_path / output} {reason}"
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.slow

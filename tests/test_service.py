@@ -204,6 +204,7 @@ def test_an_unknown_job_is_named_with_the_nearest(toy):
         done = toy.command(*command)
         assert done.returncode == 2
         assert sentence(done).startswith("no job 'toi'")
+    assert "no trial in results begins with 'toi' (there are none)" in sentence(toy.command("logs", "toi"))
 
 
 def test_another_ray_and_a_head_without_agent_are_named(toy, other_api):
@@ -338,6 +339,43 @@ def test_the_beginning_of_a_trials_name_is_enough_where_it_is_the_only_one(alone
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
     for job in (["toy-0123abcd", "--storage", "results"], ["raysubmit_x"]):
         assert sentence(alone.command("logs", *job, "--address", dead)).startswith("no Ray dashboard answers")
+
+
+def test_a_name_that_is_no_trials_is_refused_with_those_that_there_are(alone):
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+    empty = alone.command("logs", "nosuch", RAY_API_SERVER_ADDRESS=dead)
+    assert (empty.returncode, sentence(empty)) == (
+        2, "no trial in results begins with 'nosuch' (there are none), and no job can be looked for: no Ray dashboard answers at "
+        f"{dead}: connection refused; start the cluster, or let `ray dashboard cluster.yaml` run beside this",
+    )  # fmt: skip
+    assert alone.run("--in-process", "--only", "seed=0").returncode == 0
+    trial = alone.committed()[0].removesuffix(".parquet")
+    unknown = sentence(alone.command("logs", trial[:4] + trial[5:-2], RAY_API_SERVER_ADDRESS=dead))
+    assert f"(there are {trial}, toy.toy-model." in unknown, "the nearest first"
+    odd = alone.command("logs", "a b")
+    assert odd.returncode == 2
+    assert sentence(odd).startswith(
+        "'a b' is not the id of a job, as `submit` printed it, and no trial in results begins with 'a b' (there are toy."
+    )
+    for command in (["stop", "a b"], ["status", "--job", "a b"]):
+        said = (2, "'a b' is not the id of a job; give it as `submit` printed it, such as mine-1f2e3d4c")
+        done = alone.command(*command)
+        assert (done.returncode, sentence(done)) == said
+
+
+def test_following_is_for_jobs_and_a_trial_that_runs_has_no_log_yet(alone):
+    assert alone.run("--in-process", "--only", "seed=0").returncode == 0
+    trial = alone.committed()[0].removesuffix(".parquet")
+    done = alone.command("logs", "-f", trial)
+    assert (done.returncode, sentence(done)) == (
+        2, f"--follow is for jobs, and '{trial}' is a trial, whose log is written when an attempt at it ends; leave --follow out, or follow "
+        "the job that runs it",
+    )  # fmt: skip
+    waiting = next(p["trial"] for p in json.loads((alone.results / "sweep.json").read_text())["trials"] if p["seed"] == 1)
+    (alone.results / "running").mkdir(exist_ok=True)
+    (alone.results / "running" / f"{waiting}.json").write_text('{"host": "a", "step": 1, "steps": 2, "at": "2026-01-01T00:00:00+00:00"}')
+    done = alone.command("logs", waiting)
+    assert (done.returncode, sentence(done)) == (3, f"trial {waiting} has no log yet: it is running, and writes one when it ends")
 
 
 def test_a_command_on_a_job_names_the_cluster_in_any_shell():

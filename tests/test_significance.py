@@ -142,6 +142,24 @@ def test_a_target_that_lacks_some_items_is_averaged_over_its_own():
     assert told.high[1] - told.low[1] == pytest.approx(alone.high[0] - alone.low[0], rel=0.1)
 
 
+def test_models_that_answer_alike_do_not_differ():
+    found = scores(13)
+    found["ru-MT-en"] = found["en-O"].copy()
+    told = estimate(resample(outcomes(found, parallel=False)), [Contrast("ru-MT-en", mean_over(TARGETS), "en-O")], OWN)
+    assert told.value[0] == pytest.approx(0, abs=1e-12)
+    alone = {source: held[:1] for source, held in found.items()}
+    told = estimate(resample(outcomes(alone)), [Contrast("ru-MT-en", mean_over(TARGETS), "en-O")], OWN)
+    assert (told.low[0], told.high[0], told.p[0]) == (0.0, 0.0, 1.0)
+
+
+def test_a_denominator_that_may_be_0_bounds_nothing():
+    found = scores(14, items=6)
+    found["de-MT-en"][:] = 0.0
+    found["de-MT-en"][:, 0] = 1.0
+    told = estimate(resample(outcomes(found)), [cell("ru-MT-en", "de-HT-en"), cell("ru-MT-en", "en-O")], OWN)
+    assert np.isnan(told.low).tolist() == [True, False]
+
+
 def test_holm_steps_down():
     assert holm(np.array([0.01, 0.04, 0.03, np.nan])) == pytest.approx([0.03, 0.06, 0.06, np.nan], nan_ok=True)
     assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]

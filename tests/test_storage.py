@@ -132,6 +132,18 @@ def test_a_folder_that_cannot_be_one_is_refused(tmp_path):
             open_storage(str(tmp_path / below)).preflight()
 
 
+def test_a_link_that_leads_nowhere_is_named_and_one_that_leads_somewhere_serves(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for below in ("link", "link/below"):
+        with pytest.raises(StorageError) as refused:
+            open_storage(str(tmp_path / below))
+        assert str(refused.value) == (
+            f"{tmp_path}/link is a link that leads to {tmp_path}/nowhere, which does not exist; make that, or choose another folder"
+        )
+    (tmp_path / "nowhere").mkdir()
+    open_storage(str(tmp_path / "link")).preflight()
+
+
 @pytest.mark.parametrize(
     ("url", "same"),
     [("s3://bucket", "s3://bucket"), ("s3://bucket/a/b/", "s3://bucket/a/b"), ("gs://my_bucket.org/x", "gs://my_bucket.org/x"), ("az://container/é x", "az://container/é x")],

@@ -493,7 +493,7 @@ def test_identity_is_what_changes_a_translation():
         ("---\nlicense:\n- mit\n- apache-2.0\ntags:\n- x\n---\n", "a/b", "mit, apache-2.0"),
         ("---\nlicense: 'mit'\n---\nlicense: no", "facebook/nllb-200-3.3B", "mit"),
         ("# No front matter\nlicense: no", "facebook/nllb-200-3.3B", "CC-BY-NC 4.0"),
-        (None, "Helsinki-NLP/opus-mt-en-de", "CC-BY 4.0"),
+        (None, "Helsinki-NLP/opus-mt-en-de", "CC-BY 4.0 or Apache 2.0, as the page of the pair says"),
         (None, "facebook/m2m100_418M", "MIT"),
         (None, "google/madlad400-3b-mt", "Apache 2.0"),
         (None, "a/b", "not known"),

@@ -12,9 +12,11 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import Literal, get_args, overload
 
 from xfer_ray.errors import DataError, DeclarationError, demand, is_count, unknown
@@ -31,6 +33,7 @@ _LABEL = re.compile(r"[a-z0-9_.]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_COUNT = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def is_commit(revision: str) -> bool:
@@ -39,6 +42,7 @@ def is_commit(revision: str) -> bool:
 
 
 PROVENANCES = ("O", "HT", "MT")
+LARGEST_SHARE = 1_000  # so that a round of turns is short
 LONGEST_NAME = 200  # characters of a trial's name before its digest; file systems take 255 with what is added
 
 
@@ -91,11 +95,25 @@ class Corpus:
         """How many translations lie between this corpus and its original."""
         return 0 if self.origin is None else 1 + self.origin.length
 
+    @property
+    def corpora(self) -> tuple[Corpus, ...]:
+        """What a source is made of: a corpus, of itself."""
+        return (self,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of a source."""
+        return (self.language,)
+
+    @property
+    def total(self) -> None:
+        """How many examples a source has at most; a corpus by itself is read whole."""
+
     @staticmethod
     def parse(text: str) -> Corpus:
         """Read `en-O`, `de-MT-en`, `en-MT-de-MT-en`, `de-MT-en~opus`; the inverse of `str`."""
-        if "+" in text or "=" in text or "@" in text:
-            raise DeclarationError(f"corpus {text!r} is a mixture; this version fine-tunes on one corpus at a time")
+        if _is_mixture(text):
+            raise DeclarationError(f"corpus {text!r} is a mixture; only a source may be one, and here a single corpus is needed")
         chain, mark, label = text.partition("~")
         parts = chain.split("-")
         if (mark and not label) or not (parts[1:] == ["O"] or (len(parts) >= 3 and len(parts) % 2)):
@@ -109,6 +127,87 @@ class Corpus:
         for language, provenance in zip(parts[-3::-2], parts[-2::-2], strict=True):
             corpus = Corpus(language, provenance, corpus)
         return dataclasses.replace(corpus, label=label)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several corpora as one source, by shares, with a total number of examples; or one corpus with a total.
+
+    `de-MT-en+ru-MT-en`, `de-MT-en=3+ru-MT-en=1@392702`, `en-O@5000`. Equal mixtures are equal and spelled alike, however they
+    were written: corpora stand in the order of their spelling, and shares in lowest terms. `parse` and `str` are inverse.
+    """
+
+    shares: tuple[tuple[Corpus, int], ...]
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        demand(len(self.shares) + (self.total is not None) > 1, "a mixture has at least two corpora, or one and a total")
+        _one_each("corpora of a mixture", self.corpora)
+        for corpus, share in self.shares:
+            demand(
+                is_count(share) and share <= LARGEST_SHARE,
+                f"the share of {corpus} in a mixture is {share!r}; give an integer from 1 to {LARGEST_SHARE}",
+            )
+        common = math.gcd(*(share for _, share in self.shares))
+        ordered = sorted(((corpus, share // common) for corpus, share in self.shares), key=lambda pair: str(pair[0]))
+        object.__setattr__(self, "shares", tuple(ordered))
+        demand(self.total is None or is_count(self.total), f"the total of mixture {self} is {self.total!r}; give a positive integer")
+        given = set(self.turns[: self.total])
+        idle = ", ".join(str(corpus) for i, corpus in enumerate(self.corpora) if i not in given)
+        demand(not idle, f"the total of mixture {self} leaves no example for {idle}; give more")
+
+    def __str__(self) -> str:
+        equal = all(share == 1 for _, share in self.shares)
+        joined = "+".join(str(corpus) if equal else f"{corpus}={share}" for corpus, share in self.shares)
+        return joined if self.total is None else f"{joined}@{self.total}"
+
+    @property
+    def corpora(self) -> tuple[Corpus, ...]:
+        """What it is made of."""
+        return tuple(corpus for corpus, _ in self.shares)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of its corpora, each once."""
+        return tuple(dict.fromkeys(corpus.language for corpus in self.corpora))
+
+    @functools.cached_property
+    def turns(self) -> tuple[int, ...]:
+        """Which corpus, by index, gives each example of a round; the next round is the same.
+
+        The k-th turn of a corpus with share w comes when (k - 1/2) / w of the round is over. So the first N turns are shared out
+        by the method of Webster and Sainte-Laguë, and they are the beginning of any more: by largest remainders, a corpus could
+        lose an example where N grows.
+        """
+        turns = ((Fraction(2 * k + 1, 2 * share), i) for i, (_, share) in enumerate(self.shares) for k in range(share))
+        return tuple(i for _, i in sorted(turns))
+
+    @staticmethod
+    def parse(text: str) -> Mixture:
+        """Read `de-MT-en+ru-MT-en`, `de-MT-en=3+ru-MT-en=1@392702`, `en-O@5000`; the inverse of `str`."""
+        joined, budgeted, total = text.partition("@")
+        parts = [part.partition("=") for part in joined.split("+")]
+        numbers = [share for _, shared, share in parts if shared] + [total] * bool(budgeted)
+        odd = [number for number in numbers if not _COUNT.fullmatch(number)]
+        demand(
+            not odd,
+            f"mixture {text!r} has {odd and odd[0]!r} for a number; it is spelled like 'de-MT-en+ru-MT-en', 'en-O@5000' or "
+            "'de-MT-en=3+ru-MT-en=1@392702'",
+        )
+        return Mixture(tuple((Corpus.parse(corpus), int(share or 1)) for corpus, _, share in parts), int(total) if budgeted else None)
+
+
+Source = Corpus | Mixture
+"""What a model is fine-tuned on; either says its `corpora`, its `languages` and its `total`."""
+
+
+def _is_mixture(text: str) -> bool:
+    return not {"+", "=", "@"}.isdisjoint(text)
+
+
+def parse_source(text: str) -> Source:
+    """The corpus or mixture of a spelling; the inverse of `str`."""
+    return Mixture.parse(text) if _is_mixture(text) else Corpus.parse(text)
 
 
 @dataclass(frozen=True)
@@ -128,9 +227,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples(Sequence[Example]):
-    """The examples of one corpus and split, in order, with the fingerprint of what was read."""
+    """The examples of one source and split, in order, with the fingerprint of what was read; of a mixture, the language of each."""
 
     items: tuple[Example, ...]
+    languages: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -239,10 +339,19 @@ class Task:
             f"labels of task {self.name} are {self.labels!r}; give a tuple of strings",
         )
 
-    def select_corpus(self, source: Corpus) -> Corpus:
-        """The corpus on which a model that is fine-tuned on `source` may choose its checkpoint: of the source's language."""
-        own = [corpus for corpus in self.select_corpora if corpus.language == source.language]
-        return source if source in own or not own else own[0]
+    def select_corpus(self, source: Source) -> Source:
+        """The corpus on which a model that is fine-tuned on `source` may choose its checkpoint: of the source's language.
+
+        For a mixture, a mixture of those of its corpora, in the same shares and without a total.
+        """
+        if isinstance(source, Corpus):
+            own = [corpus for corpus in self.select_corpora if corpus.language == source.language]
+            return source if source in own or not own else own[0]
+        chosen: Counter[Corpus] = Counter()
+        for corpus, share in source.shares:
+            for one in self.select_corpus(corpus).corpora:
+                chosen[one] += share
+        return Mixture(tuple(chosen.items())) if len(chosen) > 1 else next(iter(chosen))
 
     @property
     def revisions(self) -> dict[str, str | None]:
@@ -314,12 +423,13 @@ class Trial:
 
     task: Task
     model: Model
-    source: Corpus
+    source: Source
     seed: int
 
     def __post_init__(self) -> None:
-        if self.source not in self.task.sources:
-            raise unknown(f"source of task {self.task.name}", str(self.source), map(str, self.task.sources))
+        for corpus in self.source.corpora:
+            if corpus not in self.task.sources:
+                raise unknown(f"source of task {self.task.name}", str(corpus), map(str, self.task.sources))
         demand(is_count(self.seed, 0) and self.seed < 2**63, f"seed is {self.seed!r}; give an integer from 0 to 2^63-1")
         self._demand_fit()
         length = len(f"{self.task.name}.{self.model.name}.{self.source}.s{self.seed}")
@@ -329,7 +439,11 @@ class Trial:
         )
 
     def _demand_fit(self) -> None:
-        recipe = self.model.recipe
+        recipe, size = self.model.recipe, self.task.size
+        demand(
+            size is None or isinstance(self.source, Corpus) or (self.source.total or math.inf) <= size,
+            f"mixture {self.source} needs a total of at most {size}, for task {self.task.name} keeps that many examples of each corpus",
+        )
         demand(
             recipe.select_every is None or self.task.select_split != self.task.eval_split,
             f"task {self.task.name} is evaluated on {self.task.eval_split!r}, so model {self.model.name} may not choose its step there; "
@@ -364,6 +478,15 @@ class Trial:
                 "seed": self.seed,
             }
         )
+
+    @property
+    def reads(self) -> tuple[tuple[Corpus, str], ...]:
+        """Every corpus and split that is read: of the source, of each target, and to choose a checkpoint on."""
+        task = self.task
+        read: list[tuple[Source, str]] = [(self.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
+        if self.model.recipe.select_every is not None:
+            read.append((task.select_corpus(self.source), task.select_split))
+        return tuple((corpus, split) for source, split in read for corpus in source.corpora)
 
     @property
     def _choosing(self) -> dict[str, Json]:
@@ -446,7 +569,7 @@ class Sweep:
     def __post_init__(self) -> None:
         demand_sweep_name(self.name)
         demand(len(self.trials) > 0, f"sweep {self.name} has no trials")
-        seen: set[tuple[str, str, Corpus, int]] = set()
+        seen: set[tuple[str, str, Source, int]] = set()
         named: dict[tuple[str, ...], Task | Model] = {}
         for trial in self.trials:
             task, model = trial.task, trial.model
@@ -466,11 +589,11 @@ class Sweep:
 
 
 def grid(
-    *, tasks: Iterable[Task], models: Iterable[Model], sources: Iterable[str | Corpus] | None = None, seeds: Iterable[int] = (0,)
+    *, tasks: Iterable[Task], models: Iterable[Model], sources: Iterable[str | Source] | None = None, seeds: Iterable[int] = (0,)
 ) -> tuple[Trial, ...]:
-    """Every task x model x source x seed; `sources` defaults to all sources of each task."""
+    """Every task x model x source x seed; `sources` defaults to all sources of each task, one at a time."""
     tasks, models, seeds = tuple(tasks), tuple(models), tuple(seeds)
-    chosen = None if sources is None else tuple(Corpus.parse(s) if isinstance(s, str) else s for s in sources)
+    chosen = None if sources is None else tuple(parse_source(s) if isinstance(s, str) else s for s in sources)
     _one_each("tasks", [task.name for task in tasks])
     _one_each("models", [model.name for model in models])
     _one_each("seeds", seeds)

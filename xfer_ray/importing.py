@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xfer_ray.commit import put_scores
-from xfer_ray.core import LONGEST_NAME, Corpus, Score, Task, demand_sweep_name
+from xfer_ray.core import LONGEST_NAME, Corpus, Score, Source, Task, demand_sweep_name, parse_source
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.identity import Json, digest
 from xfer_ray.results import (
@@ -37,6 +37,7 @@ REQUIRED = ("task", "model", "source", "seed", "target", "metric", "score")
 OPTIONAL = {"n": "0", "split": "unknown"}  # and what stands for an absent or empty value
 MOST_ROWS = 1_000_000  # a small file can decode to a great table
 IMPORTED = "imported"  # the family of a model that did not run here
+_BARE = re.compile(r"[^-+=@]*")  # a language
 _NAME = re.compile(r"[^.\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,63}")
 
 
@@ -160,9 +161,9 @@ def _row(row: Mapping[str, str], where: str, percent: bool) -> _Row:
     return _Row(
         task=row["task"],
         model=row["model"],
-        source=_corpus(row["source"], "source", where),
+        source=_corpus(row["source"], "source", where, parse_source),
         seed=_count(row["seed"], "seed", where),
-        target=_corpus(row["target"], "target", where),
+        target=_corpus(row["target"], "target", where, Corpus.parse),
         split=row["split"],
         metric=row["metric"],
         n=_count(row["n"], "n", where),
@@ -170,10 +171,10 @@ def _row(row: Mapping[str, str], where: str, percent: bool) -> _Row:
     )
 
 
-def _corpus(text: str, column: str, where: str) -> str:
-    """A corpus in its own spelling; a bare language is an original."""
+def _corpus(text: str, column: str, where: str, parse: Callable[[str], Source]) -> str:
+    """A corpus, or as a source a mixture, in its own spelling; a bare language is an original."""
     try:
-        return str(Corpus.parse(text if "-" in text else f"{text}-O"))
+        return str(parse(f"{text}-O" if _BARE.fullmatch(text) else text))
     except DeclarationError as error:
         raise DataError(f"{where}: {column}: {error}") from error
 

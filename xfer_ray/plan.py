@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xfer_ray import records, results
-from xfer_ray.core import Corpus, Model, Trial
+from xfer_ray.core import Corpus, Model, Source, Trial
 from xfer_ray.identity import Json
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import PlannedTrial, Results
@@ -157,7 +157,7 @@ def counts(trials: Iterable[State]) -> dict[str, int]:
 def blocked(trials: Sequence[Trial]) -> dict[str, str]:
     """By trial, what it needs and does not exist yet, with what would make it; looks at folders only, never at the hub."""
     mirror = os.environ.get("XFER_RAY_MIRROR")
-    reasons: dict[tuple[int, int, Corpus], str] = {}  # the seeds of a source need the same
+    reasons: dict[tuple[int, int, Source], str] = {}  # the seeds of a source need the same
     found = {}
     for trial in trials:
         need = (id(trial.task), id(trial.model), trial.source)
@@ -170,14 +170,10 @@ def blocked(trials: Sequence[Trial]) -> dict[str, str]:
 
 def _missing_corpus(trial: Trial) -> str:
     """What a task's `load` says of the corpora that a trial reads, if it can say such a thing."""
-    task = trial.task
-    missing: Callable[[Corpus, str], str] | None = getattr(task.load, "missing", None)
+    missing: Callable[[Corpus, str], str] | None = getattr(trial.task.load, "missing", None)
     if missing is None:
         return ""
-    read = [(trial.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
-    if trial.model.recipe.select_every is not None:
-        read.append((task.select_corpus(trial.source), task.select_split))
-    return next(filter(None, (missing(corpus, split) for corpus, split in read)), "")
+    return next(filter(None, (missing(corpus, split) for corpus, split in trial.reads)), "")
 
 
 def _missing_checkpoint(model: Model, mirror: str | None) -> str:

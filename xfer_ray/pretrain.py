@@ -42,8 +42,8 @@ def pretrain(file: Path, options: Options) -> list[str]:
     """Make what the file declares and is missing; returns a line for each, saying where it lies."""
     declared, module = sweepfile.pretrainings(file)
     chosen = _chosen(declared, options)
-    if options.output is not None and options.output.exists() and any(options.output.iterdir()):
-        raise DeclarationError(f"--output {options.output} is not empty; give a folder that is")
+    if options.output is not None:
+        _demand_free(options.output)
     storage = open_storage(options.storage)
     storage.preflight()
     lines = []
@@ -58,6 +58,16 @@ def pretrain(file: Path, options: Options) -> list[str]:
             place = str(options.output)
         lines.append(f"{name}: {place}")
     return lines
+
+
+def _demand_free(output: Path) -> None:
+    """Refuse a folder for a checkpoint that would not hold it alone."""
+    if output.is_symlink() and not output.exists():
+        raise DeclarationError(f"--output {output} is a link that leads nowhere; give a folder that is empty or not there yet")
+    if output.exists() and not output.is_dir():
+        raise DeclarationError(f"--output {output} is a file; give a folder that is empty or not there yet")
+    if output.is_dir() and any(output.iterdir()):
+        raise DeclarationError(f"--output {output} is not empty; give a folder that is")
 
 
 def _chosen(declared: dict[str, Pretraining], options: Options) -> dict[str, Pretraining]:

@@ -30,11 +30,7 @@ def of_corpus(task: Task, corpus: Corpus, split: str) -> dict[str, str]:
 
 def _repositories(trial: Trial) -> dict[str, str | None]:
     """The repositories that a trial reads, with their declared revisions."""
-    task = trial.task
-    read = [(trial.source, task.train_split), *((target, task.eval_split) for target in task.targets)]
-    if trial.model.recipe.select_every is not None:
-        read.append((task.select_corpus(trial.source), task.select_split))
-    return _read_for(task, read)
+    return _read_for(trial.task, trial.reads)
 
 
 def _read_for(task: Task, read: Iterable[tuple[Corpus, str]]) -> dict[str, str | None]:

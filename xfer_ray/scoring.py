@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from xfer_ray import metrics
 from xfer_ray.contract import FineTuned, Predict, Selection, answers_of
-from xfer_ray.core import Corpus, Example, Examples, Score, Task, Trial
+from xfer_ray.core import Corpus, Examples, Score, Source, Task, Trial
 from xfer_ray.errors import DataError
 from xfer_ray.results import Point, Prediction
 
@@ -28,10 +28,11 @@ class Choice:
     step: int
 
 
-def worth(task: Task, corpus: Corpus, examples: Sequence[Example], answers: Sequence[str]) -> float:
-    """The mean of the task's first metric over the examples of a corpus: what checkpoints are chosen by."""
+def worth(task: Task, source: Source, examples: Examples, answers: Sequence[str]) -> float:
+    """The mean of the task's first metric over the examples of a corpus or mixture: what checkpoints are chosen by."""
     metric = metrics.metric(task.metrics[0])
-    values = [metric(answer, example.answers, corpus.language) for example, answer in zip(examples, answers, strict=True)]
+    languages = examples.languages or source.languages * len(examples)
+    values = [metric(answer, example.answers, spoken) for example, answer, spoken in zip(examples, answers, languages, strict=True)]
     return sum(values) / len(values)
 
 
@@ -62,9 +63,9 @@ def curve(trial: Trial, fine_tuned: FineTuned) -> list[Point]:
     return [_point(trial, step, trial.source, score) for step, score in fine_tuned.curve]
 
 
-def _point(trial: Trial, step: int, corpus: Corpus, score: float) -> Point:
+def _point(trial: Trial, step: int, source: Source, score: float) -> Point:
     task = trial.task
-    return Point(trial.id, step, str(task.select_corpus(corpus)), task.select_split, task.metrics[0], score)
+    return Point(trial.id, step, str(task.select_corpus(source)), task.select_split, task.metrics[0], score)
 
 
 def answer(trial: Trial, fine_tuned: FineTuned, targets: Targets, choices: Sequence[Choice]) -> list[Prediction]:

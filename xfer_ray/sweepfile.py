@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import Sweep, Task, Trial
+from xfer_ray.core import Sweep, Task, Trial, parse_source
 from xfer_ray.errors import DeclarationError, XferRayError, unknown
 from xfer_ray.recipe import Pretraining
 
@@ -135,6 +135,8 @@ def parse_only(text: str | None, sweep: Sweep) -> dict[str, set[str]]:
         if not equals or field not in ("task", "model", "source", "seed"):
             raise DeclarationError(f"--only {part!r} is not like task=…, model=…, source=… or seed=…")
         known = {_field(trial, field): None for trial in sweep.trials}
+        if field == "source" and "+" in value:
+            value = str(parse_source(value))  # in whatever order it is written
         if value not in known:
             raise unknown(f"{field} in sweep {sweep.name}", value, known)
         asked.setdefault(field, set()).add(value)

@@ -144,6 +144,11 @@ def script(character: str) -> str:
     return _name(character) if character.isalpha() else ""
 
 
+def is_ascii_only(answer: str) -> bool:
+    """Whether the whole answer is ASCII and holds a letter: "Lady Gaga", but neither "308" nor "ABC 東京"."""
+    return answer.isascii() and any(character.isalpha() for character in answer)
+
+
 # What is written without spaces between words, by the first word of a character's name.
 _HAN_AND_KANA = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO")
 _UNSPACED = frozenset((*_HAN_AND_KANA, "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"))

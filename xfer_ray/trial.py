@@ -2,7 +2,7 @@
 
     sweep file -> Trial -> run(trial, desk) -> predictions/<trial>.parquet, scores/<trial>.parquet -> tables
 
-A trial fine-tunes one model on one source corpus with one seed, answers every target zero-shot in one pass, and commits.
+A trial fine-tunes one model on one source, a corpus or a mixture, with one seed, answers every target zero-shot in one pass, and commits.
 data.py reads, a module of models/ trains, keeping.py holds the checkpoints on the way, scoring.py answers and scores;
 attempt.py keeps the log and the record of a failure around it.
 It needs no Ray: `sweep/tuning.py` calls `attempt` on a worker, `run.py` calls it in process.

@@ -18,6 +18,7 @@ from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError, unknown
 from xfer_ray.identity import Json
 from xfer_ray.results import Results
+from xfer_ray.text import is_ascii_only
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,11 +62,6 @@ class Apart:
     def json(self) -> dict[str, Json]:
         """As `audit answers --results RESULTS --json` prints it."""
         return dict(self.__dict__)
-
-
-def is_ascii_only(answer: str) -> bool:
-    """Whether the whole answer is ASCII and holds a letter: "Lady Gaga", but neither "308" nor "ABC 東京"."""
-    return answer.isascii() and any(character.isalpha() for character in answer)
 
 
 def answers(task: Task) -> list[Answers]:

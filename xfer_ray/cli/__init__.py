@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from xfer_ray.cli import cluster, doctor, making, reading, sweeps, translating
+from xfer_ray.cli import cluster, doctor, making, meaning, reading, sweeps, translating
 from xfer_ray.errors import StorageError, XferRayError
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ for command in (
     sweeps.run,
     sweeps.status,
     reading.tables,
+    meaning.report,
+    meaning.recommend,
+    meaning.correlates,
+    meaning.reproduce,
     translating.translate,
     making.pretrain,
     reading.rescore,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import json
 import os
 import re
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from xfer_ray.cli import trials
 from xfer_ray.cli.options import (
     CheckpointMinutes,
     CpusPerTrial,
@@ -29,10 +28,9 @@ from xfer_ray.cli.options import (
     SweepFile,
     gpus,
 )
-from xfer_ray.errors import DataError, DeclarationError, demand, unknown
+from xfer_ray.errors import DeclarationError, SetupError, demand
 
 if TYPE_CHECKING:
-    from xfer_ray.results import Results
     from xfer_ray.service.client import Client
 
 Address = Annotated[
@@ -41,11 +39,9 @@ Address = Annotated[
         help="The cluster's dashboard. Default: RAY_API_SERVER_ADDRESS, an http RAY_ADDRESS, or http://127.0.0.1:8265 (of `ray dashboard`)."
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the log as it grows, and return what the run returns.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show a job's log as it grows, and return what the run returns.")]
 JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUBMITTED = re.compile(r"[^/]+-[0-9a-f]{8}(-\d+)?")  # as `submit` prints it
-SHOWN = 8  # candidates that a refusal names
-TRIAL = re.compile(r"[^/]+\.s\d+-[0-9a-f]{12}")
 NEXT = (("logs -f", "follows it"), ("status --job", "says how it stands"), ("stop", "ends it"))
 STORES = ("s3", "gs", "az")
 
@@ -144,14 +140,23 @@ def logs(
     storage: Annotated[str | None, typer.Option(help="For a trial: the storage, or the results of one sweep. Default: results.")] = None,
 ) -> None:
     """Show what a job has printed, from the cluster, or what a trial has logged, from the files of its sweep."""
-    log = _trial_log(name, storage)
+    may_be_job = storage is None or bool(SUBMITTED.fullmatch(name))
+    log = trials.log(name, storage or "results", or_none=may_be_job)
     if log is not None:
+        demand(
+            not follow,
+            f"--follow is for jobs, and {name!r} is a trial, whose log is written when an attempt at it ends; leave --follow out, or "
+            "follow the job that runs it",
+        )
         print(log, end="")
         return
-    from xfer_ray.service import client, jobs
+    from xfer_ray.service import jobs
 
-    _demand_job(name)
-    asked = client.connect(client.address(address))
+    demand(
+        bool(JOB.fullmatch(name)),
+        f"{name!r} is not the id of a job, as `submit` printed it, and {trials.none_called(name, storage or 'results')}",
+    )
+    asked = _cluster_of(name, address, storage)
     if follow:
         _follow(asked, name, sys.stdout)
     print(jobs.log(asked, name), end="")
@@ -184,9 +189,24 @@ def show_job(job: str, address: str | None, as_json: bool) -> None:
 
 def _demand_job(name: str) -> None:
     """Refuse what cannot be the id of a job, before it becomes part of an address."""
-    demand(
-        bool(JOB.fullmatch(name)), f"{name!r} is neither the id of a job, as `submit` printed it, nor the whole name of a trial; see status"
-    )
+    demand(bool(JOB.fullmatch(name)), f"{name!r} is not the id of a job; give it as `submit` printed it, such as mine-1f2e3d4c")
+
+
+def _cluster_of(job: str, address: str | None, where: str | None) -> Client:
+    """The cluster that knows a job; since the name may be meant for a trial's, a refusal says what trials there are."""
+    from xfer_ray.service import client
+
+    try:
+        asked = client.connect(client.address(address))
+    except SetupError as error:
+        if address is not None or SUBMITTED.fullmatch(job):
+            raise
+        raise DeclarationError(f"{trials.none_called(job, where or 'results')}, and no job can be looked for: {error}") from error
+    try:
+        client.details(asked, job)
+    except DeclarationError as error:
+        raise DeclarationError(f"{error}; and {trials.none_called(job, where or 'results')}") from error
+    return asked
 
 
 def _demand_shared(storage: str) -> None:
@@ -229,52 +249,3 @@ def _follow(asked: Client, job: str, stream: TextIO) -> None:
         sys.stderr.flush()
         os._exit(130)
     raise typer.Exit(code)
-
-
-def _trial_log(name: str, where: str | None) -> str | None:
-    """The log of a trial, or of the only one whose name begins so, in a storage or in the results of one sweep.
-
-    None where no trial's name begins so and it may be a job's, since it looks like one or nobody named a storage.
-    """
-    places = _places(where or "results")
-    if not TRIAL.fullmatch(name):
-        begun = sorted({trial for place in places for trial in _known(place) if trial.startswith(name)})
-        if not begun and (where is None or SUBMITTED.fullmatch(name)):
-            return None
-        demand(
-            len(begun) <= 1,
-            f"{name!r} begins the names of {len(begun)} trials; give more of it: {', '.join(begun[:SHOWN])}{', …' * (len(begun) > SHOWN)}",
-        )
-        name = begun[0] if begun else name
-    for place in places:
-        if place.storage.exists(place.log(name)):
-            return place.storage.read(place.log(name)).decode(errors="replace")
-    known = {trial for place in places for trial in _known(place)}
-    if name in known:
-        raise DataError(f"trial {name} has no log yet: it has not begun")
-    if not known:
-        raise DeclarationError(f"{where or 'results'} holds no results; give the storage of the sweep with --storage")
-    raise unknown("trial", name, difflib.get_close_matches(name, known, n=3) or sorted(known)[:3])
-
-
-def _places(where: str) -> list[Results]:
-    """The sweeps of a storage, or the one whose results these are."""
-    from xfer_ray import results
-    from xfer_ray.storage import open_storage
-
-    parent, _, name = where.rstrip("/").rpartition("/")
-    inside = results.Results(open_storage(parent or "."), name)
-    if name and results.has_plan(inside):
-        return [inside]
-    storage = open_storage(where)
-    return [results.Results(storage, sweep) for sweep in storage.folders()]
-
-
-def _known(place: Results) -> set[str]:
-    """The trials that a sweep plans, or has a log of."""
-    from xfer_ray import results
-
-    known = results.stems(place, "logs", ".log")
-    with contextlib.suppress(DataError):  # a damaged plan, or none
-        known |= {planned.trial for planned in results.read_plan(place).trials}
-    return known

@@ -109,7 +109,9 @@ def rescore(
     done = rescoring.rescore(found, metric, task=task)
     for note in (*done.undefined, *done.faults):
         print(note, file=sys.stderr)
-    print(f"{done.written} trials rescored by {metric}, {done.current} were up to date: {results_folder}/rescored/{metric}")
+    print(
+        f"{done.written} {'trial' if done.written == 1 else 'trials'} rescored by {metric}, {done.current} were up to date: {results_folder}/rescored/{metric}"
+    )
     if done.faults:
         raise typer.Exit(3)
 

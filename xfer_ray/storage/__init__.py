@@ -111,9 +111,20 @@ class Place(Protocol):
 def open_storage(url: str) -> Storage:
     """The storage at a local folder, which need not exist yet, or in a bucket, which must answer within seconds."""
     storage = Storage(checked(url))
-    if not storage.is_local:
+    if storage.is_local:
+        _refuse_dangling(Path(storage.url))
+    else:
         _place(storage.url, patient=False).folders()
     return storage
+
+
+def _refuse_dangling(folder: Path) -> None:
+    """Refuse a folder that can be neither found nor made, for a link on the way to it leads nowhere."""
+    for link in (folder, *folder.parents):
+        if link.is_symlink() and not link.exists():
+            raise StorageError(
+                f"{link} is a link that leads to {link.readlink()}, which does not exist; make that, or choose another folder"
+            )
 
 
 def checked(url: str) -> str:

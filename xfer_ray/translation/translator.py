@@ -125,7 +125,7 @@ def decoding(translator: Translator) -> dict[str, Json]:
 
 # By the beginning of a checkpoint's hub id, from the models' own pages.
 _LICENCES = {
-    "helsinki-nlp/opus-mt": "CC-BY 4.0",
+    "helsinki-nlp/opus-mt": "CC-BY 4.0 or Apache 2.0, as the page of the pair says",
     "facebook/m2m100": "MIT",
     "facebook/nllb-200": "CC-BY-NC 4.0",
     "google/madlad400": "Apache 2.0",

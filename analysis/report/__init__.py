@@ -1,0 +1,1 @@
+"""One page that says what a sweep found: `gather` reads it, `wording` says it, `page` shows it. `facts` is what they share."""

@@ -1,0 +1,190 @@
+"""From the files of a sweep to everything that its report says. No number is made up or filled in: what is missing is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis import measure, outcomes, render, significance, tables, transfer
+from analysis.blocks import Block
+from analysis.intervals import judged
+from analysis.report import certainty, evidence, record, wording
+from analysis.report.certainty import Order
+from analysis.report.facts import Answer, Disagreement, Finding, Illegal, Report, at
+from analysis.selection import Options, Selected, select
+from xfer_ray.errors import DataError, unknown
+from xfer_ray.results import Plan, Results, done, read_plan, read_scores
+
+ALL = "->All"
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One task as it is asked about."""
+
+    plan: Plan
+    scores: pd.DataFrame
+    options: Options
+    selected: Selected
+    normalized: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one task contributes."""
+
+    findings: tuple[Finding, ...] = ()
+    illegal: tuple[Illegal, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    unsaid: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read(results: Results, options: Options | None = None) -> Report:
+    """The report of a results folder; DataError where no task has a score yet."""
+    options = options or Options()
+    plan = read_plan(results)
+    if options.task and options.task not in plan.tasks:
+        raise unknown("task", options.task, plan.tasks)
+    tasks = [task for task in plan.tasks if options.task in (None, task)]
+    planned, there = {trial.trial for trial in plan.trials}, done(results)
+    scores = read_scores(results, there & planned)
+    scored = [task for task in tasks if _has_scores(plan, scores, replace(options, task=task))]
+    if not scored:
+        raise DataError(
+            f"{results.url} has no scores yet, so there is nothing to report; `xfer-ray run` with its sweep file runs its trials"
+        )
+    parts = [_part(results, plan, scores, replace(options, task=task)) for task in scored]
+    defects, checked = evidence.defects(results, plan, scored)
+    return Report(
+        sweep=plan.sweep,
+        findings=tuple(finding for part in parts for finding in part.findings),
+        silent=record.silent(plan, tasks, {(f.task, f.model) for part in parts for f in part.findings}, options.model),
+        unsaid={what: why for part in parts for what, why in (part.unsaid or {}).items()},
+        notes=tuple(dict.fromkeys((*(note for part in parts for note in part.notes), *record.ignored(there - planned)))),
+        curves=record.curves(results, plan, scored, there & planned, options.model),
+        illegal=tuple(one for part in parts for one in part.illegal),
+        disagreements=tuple(one for part in parts for one in part.disagreements),
+        defects=(*defects, *record.conflicts(results, plan)),
+        checked=checked,
+        coverage=record.coverage(results, plan, tasks, there & planned, options.model),
+        ran=record.ran(plan, scores, scored, options.model),
+    )
+
+
+def _has_scores(plan: Plan, scores: pd.DataFrame, options: Options) -> bool:
+    found = scores[scores["task"] == options.task]
+    models = {trial.model for trial in plan.trials if trial.task == options.task}
+    if options.model and options.model not in {trial.model for trial in plan.trials}:
+        raise unknown("model", options.model, dict.fromkeys(trial.model for trial in plan.trials))
+    return bool(found["model"].isin({options.model} & models if options.model else models).any())
+
+
+def _part(results: Results, plan: Plan, scores: pd.DataFrame, options: Options) -> _Part:
+    """What one task contributes: its findings, and what its predictions show."""
+    selected = select(plan, scores, options)
+    question = _Question(plan, scores, options, selected, measure.is_normalized(selected, options))
+    part = _Part(unsaid={}, notes=measure.notes(selected, question.normalized, options))
+    for model in selected.models:
+        if selected.of(model).empty:
+            continue
+        known = outcomes.read(results, selected, model)
+        finding = _finding(question, model, known)
+        seen = evidence.predictions(results, selected, model, finding) if known else evidence.NOTHING
+        unsaid = {} if known else {f"{selected.task}, {model}": _WHY}
+        part = _Part(
+            findings=(*part.findings, finding),
+            illegal=(*part.illegal, *seen.illegal),
+            disagreements=(*part.disagreements, *seen.disagreements),
+            unsaid={**(part.unsaid or {}), **unsaid},
+            notes=(*part.notes, *(known.notes if known else ()), *seen.notes),
+        )
+    return part
+
+
+_WHY = "its trials left no predictions, so there are no intervals, no tests, no illegal outputs and no examples to show."
+
+
+def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -> Finding:
+    selected, options = question.selected, question.options
+    found = measure.measured(selected, model, question.normalized, options)
+    baselines = measure.baselines(selected, model, options)
+    sources, groups = list(baselines), selected.facts.groups
+    means = transfer.average(found.values, groups).add_prefix("->")
+    values = pd.concat([found.values, means], axis=1).loc[sources]
+    own = {t: s for t, s in measure.denominators(selected, options.denominators).items() if s} if question.normalized else None
+    drawn = significance.resample(known) if known else None
+    built = tables.build(question.plan, question.scores, replace(options, model=model))
+    blocks = [judged(block, selected.facts.targets, groups, drawn, own=own) if drawn else block for block in built.blocks]
+    told = certainty.advantages(blocks, sources, list(values.columns))
+    behind = found.runs.loc[sources].to_numpy(dtype=float)
+    seeds = behind[behind > 0]
+    finding = Finding(
+        task=selected.task,
+        model=model,
+        metric=selected.metrics[model],
+        kind=found.kind,
+        targets=selected.facts.targets,
+        groups=groups,
+        baselines=baselines,
+        values=values,
+        gains=told.gains,
+        low=told.low,
+        high=told.high,
+        p=told.p,
+        effects=dict(zip(sources, map(float, transfer.source_effects(found.values.loc[sources])), strict=True)),
+        runs=(int(min(seeds, default=0)), int(max(seeds, default=0))),
+        answer=Answer(),
+        latex=render.render(replace(built, blocks=tuple(blocks)), "latex"),
+    )
+    place = certainty.order(found.values.loc[sources], drawn, own)
+    return replace(finding, answer=_answer(finding, blocks, place, has_predictions=known is not None))
+
+
+def _answer(found: Finding, blocks: Sequence[Block], place: Order | None, *, has_predictions: bool) -> Answer:
+    """The source in another language with the highest average advantage; without a baseline, the highest average."""
+    targets, runs = len(found.targets), found.runs[0]
+    compared = [s for s, over in found.baselines.items() if over and not set(transfer.languages(s)) & set(transfer.languages(over))]
+    there = {source: at(found.gains, source, ALL) for source in compared if not np.isnan(at(found.gains, source, ALL))}
+    if not there:
+        return _without_baseline(found, bool(compared), Answer(targets=targets, runs=runs))
+    best = max(there, key=lambda source: there[source])
+    sure = certainty.of_cell(blocks, best, list(found.gains.columns).index(ALL))
+    effects = {source: effect for source, effect in found.effects.items() if not np.isnan(effect)}
+    return Answer(
+        best=best,
+        over=found.baselines[best] or "",
+        value=at(found.values, best, ALL),
+        gain=there[best],
+        low=sure.low if sure else np.nan,
+        high=sure.high if sure else np.nan,
+        p=sure.p if sure else np.nan,
+        sure=sure.significant if sure else False,
+        detectable=sure.detectable if sure else np.nan,
+        conditional=sure.conditional if sure else False,
+        compared=sum(over == found.baselines[best] and at(found.p, s, ALL) >= 0 for s, over in found.baselines.items()),
+        first=place.first if place else "",
+        chance=place.chances[place.first] if place else np.nan,
+        rivals=place.rivals if place else (),
+        like_for_like=max(effects, key=lambda source: effects[source]) if effects else "",
+        runs=runs,
+        targets=targets,
+        why="" if has_predictions else "How sure that is cannot be said, for there are no predictions to resample: only scores.",
+    )
+
+
+def _without_baseline(found: Finding, has_holes: bool, empty: Answer) -> Answer:
+    """Where nothing can be compared: why, and which source is highest if that can be said."""
+    means = found.values[ALL].dropna()
+    if has_holes or means.empty:
+        lacking = [str(target) for target in found.targets if found.gains[target].isna().all()]
+        where = f": nothing can be compared on {wording.named(lacking)}" if lacking else ""
+        why = f"No other source has a complete average over {wording.count(len(found.targets), 'target')}{where}."
+        return replace(empty, why=f"{why} The trials that are missing are named under Coverage; once they are done, so is the answer.")
+    if any(found.baselines.values()):
+        return replace(empty, why=f"Only {', '.join(found.values.index)} was scored, so there is no other source to compare it with.")
+    best = str(means.idxmax())
+    return replace(empty, best=best, value=float(means[best]))

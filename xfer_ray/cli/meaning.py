@@ -1,0 +1,136 @@
+"""Commands that say what results mean: report, recommend, correlates, reproduce."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xfer_ray.cli.options import AsJson, ResultsFolder, open_results
+from xfer_ray.errors import DeclarationError
+
+
+def report(
+    results_folder: ResultsFolder,
+    output: Annotated[Path | None, typer.Option(help="The file; default: SWEEP-report.html in the current folder.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Also write every figure as an SVG and a PNG file into this folder.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
+    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
+    selection: Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")] = None,
+    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+) -> None:
+    """Write one HTML page: which source is best, by how much and how surely, with figures, examples, and what was run."""
+    from analysis.report import gather, page
+    from analysis.selection import Options
+
+    options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
+    found = open_results(results_folder)
+    gathered = gather.read(found, options)
+    file = output or Path(f"{gathered.sweep}-report.html")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page.render(gathered), encoding="utf-8")
+    print(f"wrote {file}")
+    if figures is not None:
+        print(f"wrote {len(page.save_figures(gathered, figures))} figures into {figures}")
+    for note in gathered.notes:
+        print(note, file=sys.stderr)
+
+
+def recommend(
+    results_folder: ResultsFolder,
+    targets: Annotated[str | None, typer.Option(help="Targets or languages separated by commas; default: all of the task.")] = None,
+    weights: Annotated[str | None, typer.Option(help="A CSV file of speakers or traffic, or de=0.5,fr=0.5; default: all alike.")] = None,
+    by: Annotated[str, typer.Option("--measure", help="average, or worst: the least over the targets.")] = "average",
+    zero_shot: Annotated[bool, typer.Option(help="A source's own language does not count.")] = False,
+    task: Annotated[str | None, typer.Option(help="The task, where the sweep has several.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
+    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
+    selection: Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The source that the answer is set beside; default: English.")] = None,
+    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    pretraining: Annotated[
+        str | None, typer.Option(help="For targets never measured: mc4 or wikipedia, where the checkpoint does not tell.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which source to fine-tune on for your targets, how sure that is, and what is known of targets never measured."""
+    from analysis import advice, recommend
+    from analysis.selection import Options
+    from analysis.wanted import weights_of
+
+    options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
+    question = recommend.Question(
+        targets=tuple(name.strip() for name in targets.split(",")) if targets else (),
+        weights=weights_of(weights) if weights else None,
+        measure=by,
+        zero_shot=zero_shot,
+        pretraining=pretraining,
+    )
+    answers = recommend.read(open_results(results_folder), options, question)
+    if as_json and len(answers) > 1:
+        raise DeclarationError(
+            f"the results hold several models: {', '.join(answer.model for answer in answers)}; --json shows one, name it with --model"
+        )
+    sys.stdout.write(json.dumps(advice.json(answers[0]), indent=1) + "\n" if as_json else advice.text(answers))
+    for note in dict.fromkeys(note for answer in answers for note in answer.notes):
+        print(note, file=sys.stderr)
+
+
+def correlates(
+    results_folder: ResultsFolder,
+    task: Annotated[str | None, typer.Option(help="The task, where the sweep has several.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
+    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")] = None,
+    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    pretraining: Annotated[str | None, typer.Option(help="mc4 or wikipedia, where the checkpoint does not tell.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what advantages go along with, by model: typological distance, script, pre-training, test data, choice of checkpoint."""
+    from analysis import correlates
+    from analysis.selection import Options
+
+    options = Options(task=task, model=model, metric=metric, split=split, baseline=baseline, denominators=denominators)
+    found, notes = correlates.read(open_results(results_folder), options, pretraining)
+    text = json.dumps([correlates.json(one) for one in found], indent=1) + "\n" if as_json else correlates.text(found)
+    sys.stdout.write(text)
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+def reproduce(
+    results_folder: Annotated[
+        str | None, typer.Argument(metavar="RESULTS", help="The results of a sweep of the paper's tasks and models, such as results/paper.")
+    ] = None,
+    paper: Annotated[str, typer.Option(help="Whose printed tables and claims.")] = "turc2021",
+    printed: Annotated[bool, typer.Option("--printed", help="Check the claims on the printed tables themselves; no RESULTS.")] = False,
+    resamples: Annotated[int, typer.Option(min=1_000, help="How often examples and seeds are drawn anew for the intervals.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these draws: the same seed gives the same intervals.")] = 0,
+    as_json: AsJson = False,
+    format_: Annotated[str, typer.Option("--format", help="text, csv, markdown, latex, or html.")] = "text",
+) -> None:
+    """Compare a sweep with the tables that a paper prints, cell by cell, and check each of its claims.
+
+    What was not run is named, with the command that runs it.
+    """
+    from analysis import reproduce as reproducing
+    from analysis import reproduce_text
+
+    if printed == (results_folder is not None):
+        raise DeclarationError("give either RESULTS, such as results/paper, or --printed, which reads none")
+    if results_folder is None:
+        found = reproducing.of_paper(paper)
+    else:
+        results = open_results(results_folder)
+        found = reproducing.read(results, paper, resamples=resamples, seed=seed, note=lambda line: print(line, file=sys.stderr))
+    sys.stdout.write(json.dumps(reproducing.as_json(found), indent=1) + "\n" if as_json else reproduce_text.render(found, format_))
+    for note in found.notes:
+        print(note, file=sys.stderr)
