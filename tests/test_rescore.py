@@ -196,7 +196,7 @@ def test_the_commands(sweep, tmp_path):
     (toy.results / "predictions" / f"{FIRST}.parquet").unlink()
     broken = toy.command("rescore", "results/toy", "--metric", "f1_mlqa")
     assert broken.returncode == 3
-    assert broken.stdout == "1 trials rescored by f1_mlqa, 0 were up to date: results/toy/rescored/f1_mlqa\n"
+    assert broken.stdout == "1 trial rescored by f1_mlqa, 0 were up to date: results/toy/rescored/f1_mlqa\n"
     assert broken.stderr.splitlines() == [
         "f1_mlqa has no value for target th-HT-en of task toy: it is not defined for 'th'",
         f"{FIRST} is not rescored: toy/predictions/{FIRST}.parquet is missing",

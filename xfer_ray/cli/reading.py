@@ -109,9 +109,8 @@ def rescore(
     done = rescoring.rescore(found, metric, task=task)
     for note in (*done.undefined, *done.faults):
         print(note, file=sys.stderr)
-    print(
-        f"{done.written} {'trial' if done.written == 1 else 'trials'} rescored by {metric}, {done.current} were up to date: {results_folder}/rescored/{metric}"
-    )
+    trials = "1 trial" if done.written == 1 else f"{done.written} trials"
+    print(f"{trials} rescored by {metric}, {done.current} were up to date: {results_folder}/rescored/{metric}")
     if done.faults:
         raise typer.Exit(3)
 
