@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import printed
+from analysis.reproduce import printed
 from sweeps import paper
 from xfer_ray import commit, results
 from xfer_ray.core import Example, Examples, Score

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import claims, printed, reproduce, verdicts
-from analysis.evidence import Estimate, of_averages, of_printed
-from analysis.verdicts import FAILS, HOLDS, NOT_RUN, OPEN
+from analysis import reproduce
+from analysis.reproduce import claims, printed, verdicts
+from analysis.reproduce.evidence import Estimate, of_averages, of_printed
+from analysis.reproduce.verdicts import FAILS, HOLDS, NOT_RUN, OPEN
 from xfer_ray import sweepfile
 
 TABLES = printed.load("turc2021")

@@ -14,8 +14,10 @@ import pytest
 import scored
 from typer.testing import CliRunner
 
-from analysis import correlates, factors, mantel, transfer, typology, unseen
-from analysis.factors import Factor
+from analysis import correlates, transfer, typology
+from analysis.correlates import factors, mantel
+from analysis.correlates.factors import Factor
+from analysis.recommend import unseen
 from xfer_ray import commit, results
 from xfer_ray.cli import app
 from xfer_ray.core import Example, Examples

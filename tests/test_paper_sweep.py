@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis import printed
+from analysis.reproduce import printed
 from sweeps import paper, paper_both, pawsx, tydiqa_ar, tydiqa_fi, xnli, xnli_swapped, xquad
 from xfer_ray import sweepfile
 from xfer_ray.cli import app

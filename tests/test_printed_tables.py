@@ -8,7 +8,7 @@ import csv
 import pytest
 import scored
 
-from analysis import printed
+from analysis.reproduce import printed
 from analysis.selection import Options
 from analysis.tables import build, read
 from xfer_ray.importing import import_scores

@@ -14,10 +14,11 @@ import scored
 from test_docs import blocks
 from typer.testing import CliRunner
 
-from analysis import advice, printed, ranking, recommend, transfer, typology, unseen
-from analysis.recommend import Question
+from analysis import ranking, recommend, transfer, typology
+from analysis.recommend import Question, advice, unseen
+from analysis.recommend.wanted import wanted, weights_of
+from analysis.reproduce import printed
 from analysis.selection import Options, select
-from analysis.wanted import wanted, weights_of
 from xfer_ray import commit, results
 from xfer_ray.cli import app
 from xfer_ray.errors import DataError, DeclarationError
@@ -247,7 +248,7 @@ OWN = ",".join(f"{target[:2]}-O~own" for target in printed.load("turc2021")[2].t
 )
 def test_table_2_is_ranked_as_a_direct_computation_does(tmp_path, model, best):
     folder = imported(tmp_path)
-    table = pd.read_csv(files("analysis.printed") / "turc2021" / "table2.csv")
+    table = pd.read_csv(files("analysis.reproduce.printed") / "turc2021" / "table2.csv")
     table = table[table["model"] == model].set_index("source")
     targets = [column for column in table.columns if column.endswith(("-O", "-HT-en"))]
     assert len(targets) == 15

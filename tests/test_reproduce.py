@@ -11,9 +11,11 @@ import pytest
 from printed_sweep import ITEMS, put_questions, sweep_in, truth
 from typer.testing import CliRunner
 
-from analysis import claims, comparison, printed, reproduce, reproduce_text, verdicts
-from analysis.evidence import Estimate, by_cell, contrast, estimated, of_printed
-from analysis.verdicts import HOLDS, NOT_RUN, OPEN
+from analysis import reproduce
+from analysis.reproduce import claims, comparison, printed, verdicts
+from analysis.reproduce import text as reproduce_text
+from analysis.reproduce.evidence import Estimate, by_cell, contrast, estimated, of_printed
+from analysis.reproduce.verdicts import HOLDS, NOT_RUN, OPEN
 from xfer_ray.cli import app
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores

@@ -61,9 +61,10 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Say which source to fine-tune on for your targets, how sure that is, and what is known of targets never measured."""
-    from analysis import advice, recommend
+    from analysis import recommend
+    from analysis.recommend import advice
+    from analysis.recommend.wanted import weights_of
     from analysis.selection import Options
-    from analysis.wanted import weights_of
 
     options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
     question = recommend.Question(
@@ -122,7 +123,7 @@ def reproduce(
     What was not run is named, with the command that runs it.
     """
     from analysis import reproduce as reproducing
-    from analysis import reproduce_text
+    from analysis.reproduce import text as reproduce_text
 
     if printed == (results_folder is not None):
         raise DeclarationError("give either RESULTS, such as results/paper, or --printed, which reads none")

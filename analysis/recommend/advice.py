@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from analysis.ranking import ALPHA
 from analysis.recommend import Ranked, Recommendation
+from analysis.recommend.unseen import Predicted
 from analysis.render import HOLE, KINDS, STYLES, WIDTH, Sheet
-from analysis.unseen import Predicted
 
 MARKUP, PAGE = STYLES["text"]
 SHOWN = 3  # rivals in the first line; the table has all

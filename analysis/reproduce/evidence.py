@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import significance
-from analysis.printed import Printed
+from analysis.reproduce.printed import Printed
 from analysis.significance import Contrast, Resampled
 
 Array = NDArray[np.floating]

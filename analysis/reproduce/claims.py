@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from analysis.evidence import Estimate, Evidence, contrast, estimated
+from analysis.reproduce.evidence import Estimate, Evidence, contrast, estimated
+from analysis.reproduce.verdicts import FAILS, HOLDS, NOT_RUN, OPEN, Finding, every, side, some
 from analysis.significance import Contrast
-from analysis.verdicts import FAILS, HOLDS, NOT_RUN, OPEN, Finding, every, side, some
 
 TWIN = "mt5-proportional"  # the name under which a sweep has footnote 5's model, of which the paper prints no table
 LOW_RESOURCE = ("sw-O",)  # of the targets of Tables 6 and 8, what §4 calls low-resource

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis import factors, mantel, measure, transfer, typology, unseen
-from analysis.factors import Factor
-from analysis.mantel import Correlation
+from analysis import measure, transfer, typology
+from analysis.correlates import factors, mantel
+from analysis.correlates.factors import Factor
+from analysis.correlates.mantel import Correlation
+from analysis.recommend import unseen
 from analysis.render import HOLE, STYLES, Sheet
 from analysis.selection import Options, Selected, planned_scores, select
 from xfer_ray.results import Plan, Results, read_plan

@@ -149,7 +149,7 @@ def ascii_only(paper: str) -> dict[str, float]:
 
 
 def _records(paper: str, number: int) -> list[dict[str, str]]:
-    text = files("analysis.printed").joinpath(paper, f"table{number}.csv").read_text(encoding="utf-8")
+    text = files("analysis.reproduce.printed").joinpath(paper, f"table{number}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

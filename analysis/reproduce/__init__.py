@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import claims, measure, outcomes, printed, significance
-from analysis.claims import TWIN, Check, Key, Seen
-from analysis.comparison import Comparison, answers_compared, compared
-from analysis.evidence import Evidence, of_averages, of_printed
-from analysis.printed import Printed
+from analysis import measure, outcomes, significance
+from analysis.reproduce import claims, printed
+from analysis.reproduce.claims import TWIN, Check, Key, Seen
+from analysis.reproduce.comparison import Comparison, answers_compared, compared
+from analysis.reproduce.evidence import Evidence, of_averages, of_printed
+from analysis.reproduce.printed import Printed
 from analysis.selection import Options, Selected, select
 from analysis.significance import Resampled
 from xfer_ray import results

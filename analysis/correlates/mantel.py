@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import significance, transfer
-from analysis.factors import Factor
-from analysis.unseen import only_language
+from analysis.correlates.factors import Factor
+from analysis.recommend.unseen import only_language
 
 Array = NDArray[np.float64]
 RESAMPLES = 2_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis import significance
-from analysis.evidence import Estimate
+from analysis.reproduce.evidence import Estimate
 
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot tell", "not run"
 _LEVEL = 0.05

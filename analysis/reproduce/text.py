@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from analysis.claims import Check
-from analysis.comparison import AGREES, DIFFERS, NO_INTERVAL, Cell, Comparison
-from analysis.evidence import Estimate
 from analysis.render import HOLE, STYLES, Sheet
 from analysis.reproduce import Reproduction, points
+from analysis.reproduce.claims import Check
+from analysis.reproduce.comparison import AGREES, DIFFERS, NO_INTERVAL, Cell, Comparison
+from analysis.reproduce.evidence import Estimate
+from analysis.reproduce.verdicts import NOT_RUN, Finding
 from analysis.transfer import language
-from analysis.verdicts import NOT_RUN, Finding
 from xfer_ray.errors import unknown
 
 COLUMNS = (  # of the CSV

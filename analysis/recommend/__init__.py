@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis import measure, outcomes, significance, typology, unseen
+from analysis import measure, outcomes, significance, typology
 from analysis.ranking import ALPHA, Known, Ranking, known_of, nothing_known, ranking_of
+from analysis.recommend import unseen
+from analysis.recommend.unseen import Predicted
+from analysis.recommend.wanted import wanted
 from analysis.selection import Options, Selected, planned_scores, select
 from analysis.significance import Resampled
-from analysis.unseen import Predicted
-from analysis.wanted import wanted
 from xfer_ray.errors import DataError, unknown
 from xfer_ray.results import Plan, Results, read_plan
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.claims import Key
-from analysis.evidence import Estimate, Evidence, by_cell, contrast, estimated
-from analysis.printed import ROUNDING, Printed
+from analysis.reproduce.claims import Key
+from analysis.reproduce.evidence import Estimate, Evidence, by_cell, contrast, estimated
+from analysis.reproduce.printed import ROUNDING, Printed
 
 AGREES, DIFFERS, NO_INTERVAL = "agrees", "differs", "no interval"
 _NORMAL = 1.96  # a normal deviate of 95 %, two-sided
