@@ -12,7 +12,6 @@ from analysis.significance import Resampled
 from xfer_ray.errors import DataError
 
 Array = NDArray[np.floating]
-ALPHA = 0.05  # below this, corrected for how many were looked at, a source is worse than the best
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import measure, outcomes, significance, typology
-from analysis.ranking import ALPHA, Known, Ranking, known_of, nothing_known, ranking_of
+from analysis.blocks import ALPHA
+from analysis.ranking import Known, Ranking, known_of, nothing_known, ranking_of
 from analysis.recommend import unseen
 from analysis.recommend.unseen import Predicted
 from analysis.recommend.wanted import wanted

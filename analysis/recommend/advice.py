@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from analysis.ranking import ALPHA
+from analysis.blocks import ALPHA
 from analysis.recommend import Ranked, Recommendation
 from analysis.recommend.unseen import Predicted
 from analysis.render import HOLE, KINDS, STYLES, WIDTH, Sheet

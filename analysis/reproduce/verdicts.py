@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis import significance
+from analysis.blocks import ALPHA
 from analysis.reproduce.evidence import Estimate
 
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot tell", "not run"
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _all(found: Mapping[str, Estimate], alone: Callable[[float], bool]) -> Findi
     else:
         weakest = min(there, key=lambda by: there[by].low)
         corrected = dict(zip(there, significance.holm(np.array([one.p for one in there.values()])), strict=True))
-        below = [by for by, one in there.items() if one.value < 0 and corrected[by] < _LEVEL]
+        below = [by for by, one in there.items() if one.value < 0 and corrected[by] < ALPHA]
         above = all(one.low > 0 for one in there.values())
     if below:
         decisive = min(below, key=lambda by: there[by].value)
