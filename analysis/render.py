@@ -126,7 +126,7 @@ def _sheet(tables: Tables, block: Block, markup: Markup, name: Callable[[str], s
 
 
 def _ranked(effects: Mapping[str, float]) -> list[tuple[str, float]]:
-    return sorted(effects.items(), key=lambda item: -item[1])
+    return sorted(effects.items(), key=lambda item: (math.isnan(item[1]), -item[1]))
 
 
 def _numbers(row: Row, markup: Markup) -> list[str]:

@@ -111,19 +111,20 @@ def common_target_advantage(matrix: pd.DataFrame, over: str, groups: Groups) -> 
 def source_effects(matrix: pd.DataFrame) -> pd.Series:
     """How much each source adds in value ~ source + target, by least squares over the cells off the diagonal.
 
-    Cells of a source's own language and holes are left out. -> a fraction per source; their mean is 0. NaN throughout
-    where too few cells are left to compare all sources.
+    Cells of a source's own languages and holes are left out. -> a fraction per source; their mean is 0. NaN for a source of which no
+    cell is left, such as a mixture in all languages of the targets, and throughout where too few are left to compare the others.
     """
     cells = matrix.rename_axis("source").rename_axis("target", axis=1).stack().dropna()
     zero_shot = [not at_home(s, t) for s, t in cells.index]
     cells = cells[zero_shot]
-    source = pd.get_dummies(cells.index.get_level_values("source"), dtype=float).reindex(columns=matrix.index, fill_value=0.0)
+    left = matrix.index[matrix.index.isin(cells.index.get_level_values("source"))]
+    source = pd.get_dummies(cells.index.get_level_values("source"), dtype=float).reindex(columns=left)
     target = pd.get_dummies(cells.index.get_level_values("target"), dtype=float)
     design = np.hstack([source.to_numpy(), target.to_numpy()])
-    if np.linalg.matrix_rank(design) < design.shape[1] - 1:  # one degree of freedom is the constant
+    if cells.empty or np.linalg.matrix_rank(design) < design.shape[1] - 1:  # one degree of freedom is the constant
         return pd.Series(np.nan, index=matrix.index)
-    solution = np.linalg.lstsq(design, cells.to_numpy(dtype=float), rcond=None)[0][: len(matrix.index)]
-    return pd.Series(solution - solution.mean(), index=matrix.index)
+    solution = np.linalg.lstsq(design, cells.to_numpy(dtype=float), rcond=None)[0][: len(left)]
+    return pd.Series(solution - solution.mean(), index=left).reindex(matrix.index)
 
 
 def transfer_gap(matrix: pd.DataFrame) -> pd.DataFrame:

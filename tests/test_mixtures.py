@@ -341,6 +341,22 @@ def test_common_targets_leave_out_every_language_of_a_mixture():
     pd.testing.assert_series_equal(transfer.source_effects(matrix), transfer.source_effects(spoiled))
 
 
+def test_a_mixture_in_every_language_is_not_ranked_and_spoils_no_ranking():
+    matrix = pd.DataFrame(CELLS, index=TARGETS).T
+    without = transfer.source_effects(matrix)
+    matrix.loc["de-MT-en+en-O+ru-MT-en+zh-MT-en@40"] = 1.0
+    effects = transfer.source_effects(matrix)
+    assert effects.isna().tolist() == [False] * 5 + [True]
+    pd.testing.assert_series_equal(effects[:-1], without)
+    assert transfer.source_effects(matrix[-1:]).isna().all()
+    cells = {**CELLS, "de-MT-en+en-O+ru-MT-en+zh-MT-en@4000": CELLS["en-O"]}
+    scores = scored.rows({("m", s, t): value for s, row in cells.items() for t, value in zip(TARGETS, row, strict=True)})
+    plan = scored.plan({"toy": scored.facts(TARGETS)}, ("m",), tuple(reversed(cells)))
+    (ranked,) = re.findall(r"(?s)source effects: (.*?)\n\n", render(build(plan, scores, Options(values="common"))))
+    values = re.findall(r"\s([+-][\d.]+|--)", ranked)
+    assert values == [*sorted(values[:-1], key=float, reverse=True), "--"]
+
+
 @pytest.mark.parametrize(
     ("source", "sources", "over"),
     [
