@@ -54,7 +54,8 @@ def _gap(source: str, column: Sequence[str], targets: Sequence[str]) -> Contrast
 def _interval(found: Estimates, p: NDArray[np.floating], i: int) -> Interval | None:
     if np.isnan(found.value[i]):
         return None
-    return Interval(*(float(of[i]) for of in (found.low, found.high, p, found.detectable)), conditional=bool(found.conditional[i]))
+    low, high, corrected, detectable = (float(of[i]) for of in (found.low, found.high, p, found.detectable))
+    return Interval(low, high, corrected, detectable, conditional=bool(found.conditional[i]))
 
 
 def _with(row: Row, intervals: Sequence[Interval | None]) -> Row:

@@ -14,8 +14,8 @@ from analysis.blocks import Block, Interval, Row, Tables, Verdict
 from analysis.intervals import DIFFERENCES
 from analysis.tables import PROVENANCES
 from analysis.transfer import source_of
-from xfer_ray.core import Corpus, Mixture, Source
 from xfer_ray.errors import unknown
+from xfer_ray.sources import Corpus, Mixture, Source
 
 HOLE = "--"
 MOST_NAMED = 4  # corpora of a mixture in its short name

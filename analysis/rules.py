@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.transfer import corpus_of, language, languages, source_of
-from xfer_ray.core import Corpus, Mixture, Source, parse_source
 from xfer_ray.errors import DeclarationError, unknown
 from xfer_ray.results import Plan
+from xfer_ray.sources import Corpus, Mixture, Source, parse_source
 
 
 def known_source(spelling: str, sources: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ from analysis.measure import Measured
 from analysis.outcomes import Outcomes
 from analysis.selection import Options, Selected, planned_scores, select
 from analysis.transfer import Groups
-from xfer_ray.core import Mixture
 from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, Results, done, read_plan
+from xfer_ray.sources import Mixture
 
 PROVENANCES = ("HT", "MT")  # the columns of Table 4
 MANY = 500  # trials whose predictions are read for marks that nobody asked for: a few seconds

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from xfer_ray.core import Corpus, Source, parse_source
 from xfer_ray.errors import DataError
+from xfer_ray.sources import Corpus, Source, parse_source
 
 Groups = Mapping[str, Sequence[str]]  # name -> target spellings
 

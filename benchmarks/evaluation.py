@@ -19,8 +19,8 @@ import torch
 from benchmarks import harness, shapes, texts
 from benchmarks.harness import OURS, Bar, Measure, Setting
 from xfer_ray.contract import Predict
-from xfer_ray.core import Corpus, Examples
 from xfer_ray.models import MT5, PAPER, pairs, text_to_text, training, wording
+from xfer_ray.sources import Corpus, Examples
 from xfer_ray.tasks import XNLI
 
 BATCH = 8  # per_device_eval_batch_size of Trainer

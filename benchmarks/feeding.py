@@ -24,10 +24,10 @@ from transformers import DataCollatorWithPadding
 
 from benchmarks import harness, texts
 from benchmarks.harness import OURS, Bar, Measure, Setting
-from xfer_ray.core import Examples
 from xfer_ray.models import PAPER
 from xfer_ray.models.batches import Rows, padded, plan
 from xfer_ray.models.tokens import Tokens, encoded
+from xfer_ray.sources import Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

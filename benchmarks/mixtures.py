@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import texts
-from xfer_ray.core import Corpus, Example, Task, parse_source
+from xfer_ray.core import Task
 from xfer_ray.data import examples_of
 from xfer_ray.models.tokens import encoded
+from xfer_ray.sources import Corpus, Example, parse_source
 from xfer_ray.tasks import XNLI, XNLI_PAIRS
 
 PAIRS = 392_702

@@ -20,8 +20,9 @@ import pyarrow as pa
 from benchmarks import harness
 from benchmarks.harness import OURS, Bar, Measure, Setting
 from xfer_ray import compact, results
-from xfer_ray.core import Corpus, Score
+from xfer_ray.core import Score
 from xfer_ray.results import Results, flat_table, schema_of, to_bytes
+from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 
 CODES = ("en", "de", "es", "fr", "sw", "tr", "vi", "ar", "bg", "el", "hi", "ru", "ur", "th", "zh")

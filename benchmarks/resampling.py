@@ -18,8 +18,9 @@ from benchmarks import harness
 from benchmarks.harness import OURS, Bar, Measure, Setting
 from benchmarks.reading import TARGETS
 from xfer_ray import commit, results
-from xfer_ray.core import Corpus, Score
+from xfer_ray.core import Score
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
+from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 
 SOURCES = tuple(str(Corpus("en")) if t == "en-O" else t.replace("-HT-", "-MT-") for t in TARGETS)

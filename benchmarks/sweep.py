@@ -19,8 +19,9 @@ from pathlib import Path
 
 from benchmarks import harness, scale, shapes, texts
 from benchmarks.harness import OURS, Bar, Measure, Setting
-from xfer_ray.core import Corpus, Example, Examples, Model, Task, Trial, grid
+from xfer_ray.core import Model, Task, Trial, grid
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import XNLI
 
 LANGUAGES = ("en", "de", "es", "fr", "ru", "zh", "ar")

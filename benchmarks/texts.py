@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.models import MBERT, checkpoints
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import XNLI, XNLI_PAIRS
 from xfer_ray.tasks.xquad import SQUAD
 

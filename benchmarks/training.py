@@ -32,11 +32,11 @@ from transformers import (
 
 from benchmarks import harness, shapes, texts
 from benchmarks.harness import OURS, Bar, Costs, Measure, Setting
-from xfer_ray.core import Examples
 from xfer_ray.models import MT5, PAPER, PAPER_QA, pairs, spans, text_to_text, training, wording
 from xfer_ray.models.batches import Rows, plan
 from xfer_ray.models.windows import answer_columns, windowed
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Examples
 from xfer_ray.tasks import XNLI, XQUAD
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer_ray.core import Example, Examples
+from xfer_ray.sources import Example, Examples
 from xfer_ray.tasks import XNLI
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xfer_ray import commit, results
-from xfer_ray.core import Example, Examples, Score
+from xfer_ray.core import Score
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 TARGETS = ("en-O", "de-HT-en", "en-MT-de-MT-en~opus")

@@ -8,8 +8,9 @@ import numpy as np
 from analysis.reproduce import printed
 from sweeps import paper
 from xfer_ray import commit, results
-from xfer_ray.core import Example, Examples, Score
+from xfer_ray.core import Score
 from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)

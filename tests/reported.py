@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from xfer_ray import commit, results
-from xfer_ray.core import Example, Examples, Score
+from xfer_ray.core import Score
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Point, Prediction, Results, TaskFacts
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 LABELS = ("entailment", "neutral", "contradiction")

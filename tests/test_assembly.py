@@ -1,6 +1,6 @@
 """From translated texts to examples again: several golds, golds that are lost, texts that are lost."""
 
-from xfer_ray.core import Example
+from xfer_ray.sources import Example
 from xfer_ray.translation.assembly import Route, assembled, texts_of
 from xfer_ray.translation.translator import Translation
 

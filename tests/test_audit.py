@@ -11,9 +11,9 @@ from committed import DIGEST, plan_for, scores_of
 
 from xfer_ray import commit, results
 from xfer_ray.audit import answers as audit
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import XNLI, XQUAD
 from xfer_ray.text import is_ascii_only

@@ -8,8 +8,8 @@ import pytest
 from xfer_ray import results
 from xfer_ray.audit import rendering, translation
 from xfer_ray.audit.translation import Fault, Length, Worst, Yield
-from xfer_ray.core import Example
 from xfer_ray.errors import DataError, DeclarationError
+from xfer_ray.sources import Example
 from xfer_ray.translation import assembly
 from xfer_ray.translation.assembly import Route
 from xfer_ray.translation.fate import Fate

@@ -19,10 +19,11 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from benchmarks import evaluation, feeding, harness, overhead, peak, reading, report, scale, shapes, sweep, trainer_script, training
 from benchmarks.harness import OURS, Bar, Cost, Measure, Setting
 from xfer_ray import compact, results
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.models import batches, pairs, text_to_text
 from xfer_ray.models.tokens import encoded
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import XNLI
 
 CLASSIFY = Recipe(steps=4, learning_rate=1e-3, batch_size=16, max_length=32, dropout=0.0)

@@ -20,9 +20,9 @@ from analysis.correlates.factors import Factor
 from analysis.recommend import unseen
 from xfer_ray import commit, results
 from xfer_ray.cli import app
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import SetupError
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 LANGUAGES = ("en", "de", "ru", "sw", "tr", "zh", "hi")

@@ -5,8 +5,9 @@ import gc
 import pytest
 import tiny
 
-from xfer_ray.core import Corpus, Task
+from xfer_ray.core import Task
 from xfer_ray.data import examples_of
+from xfer_ray.sources import Corpus
 
 ENGLISH = Corpus("en")
 

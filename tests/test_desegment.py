@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from xfer_ray.core import Corpus, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import DataError
 from xfer_ray.models import MBERT
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks import XNLI, XNLI_DESEGMENTED, XNLI_PAIRS
 from xfer_ray.tasks.desegment import desegment
 from xfer_ray.text import is_unspaced

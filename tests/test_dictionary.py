@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfer_ray.core import Corpus, Example, Examples, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.miniature import dictionary
 from xfer_ray.miniature.dictionary import gloss, translated
@@ -20,6 +20,7 @@ from xfer_ray.miniature.questions import ASKED, Question, ask
 from xfer_ray.miniature.reading import native, read, stories
 from xfer_ray.models import MAJORITY
 from xfer_ray.models.miniature import MINIATURE_ENCODER
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import MINIATURE, MINIATURE_QA
 
 SEEN = Event(Phrase("doctor"), "see", Phrase("dog", "three", "black"), place="garden", time="yesterday")

@@ -12,10 +12,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup
 
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.models import batches, encoder, majority, training
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 
 TRAIN, HELD_OUT = tiny.examples(150), tiny.examples(60, seed=9)
 

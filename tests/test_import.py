@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from xfer_ray import results
-from xfer_ray.core import Corpus, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
+from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 
 HEADER = "task,model,source,seed,target,metric,score"

@@ -15,11 +15,12 @@ from torch import nn
 from transformers import AutoTokenizer, DistilBertConfig, DistilBertForMaskedLM, T5Config, T5ForConditionalGeneration, UMT5Config
 from transformers import UMT5ForConditionalGeneration as UMT5
 
-from xfer_ray.core import Example, Examples, Model
+from xfer_ray.core import Model
 from xfer_ray.errors import DeclarationError
 from xfer_ray.models import batches, decoding, encoder, pairs, spans, states, text_to_text, training
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 TRAIN = tiny.examples(40, seed=3)
 ASKED = Examples(tuple(Example(e.id, e.first, e.second, (e.second.split()[-1],), (e.second.rindex(e.second.split()[-1]),)) for e in TRAIN))

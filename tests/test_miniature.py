@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from xfer_ray.core import Corpus
 from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature.entailment import LABELS, pairs
 from xfer_ray.miniature.grammar import sentence
 from xfer_ray.miniature.lexicon import COUNTS, LANGUAGES, NOUNS, PLACES, QUALITIES, SENSES, TIMES, VERBS
 from xfer_ray.miniature.meaning import Event, Phrase, contrary, narrower, wider
 from xfer_ray.miniature.text import stories
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks.miniature import MINIATURE, MiniatureNli
 
 DOGS = Phrase("dog", "three", "black")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfer_ray.core import Corpus
 from xfer_ray.errors import DeclarationError
 from xfer_ray.miniature.grammar import parts, sentence
 from xfer_ray.miniature.lexicon import LANGUAGES
@@ -17,6 +16,7 @@ from xfer_ray.miniature.meaning import Event, Phrase, draw, fold, kind
 from xfer_ray.miniature.questions import ASKED, Question, ask
 from xfer_ray.miniature.reading import Story, documents, native, read, stories
 from xfer_ray.miniature.telling import line
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks import task
 from xfer_ray.tasks.miniature_qa import CORPORA, ENGLISH, FROM_RUSSIAN, MINIATURE_QA, RUSSIAN, TRANSLATED, MiniatureQa
 

@@ -24,12 +24,13 @@ from analysis.tables import build
 from tests import bucket
 from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid, results, storage
 from xfer_ray.contract import FineTuned
-from xfer_ray.core import Mixture, Trial, parse_source
+from xfer_ray.core import Trial
 from xfer_ray.data import examples_of
 from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
 from xfer_ray.results import Results
+from xfer_ray.sources import Mixture, parse_source
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import MINIATURE, XNLI_PAIRS
 from xfer_ray.trial import run

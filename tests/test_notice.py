@@ -13,10 +13,11 @@ import pytest
 import tiny
 
 from xfer_ray import notice, records, scoring
-from xfer_ray.core import Corpus, Examples, Model, Task, Trial
+from xfer_ray.core import Model, Task, Trial
 from xfer_ray.desk import Desk
 from xfer_ray.errors import UnfitError
 from xfer_ray.results import Results, is_done, read_predictions
+from xfer_ray.sources import Corpus, Examples
 from xfer_ray.storage import Storage
 from xfer_ray.trial import attempt, run
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xfer_ray.core import Corpus, Example, Examples, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.models import MAJORITY
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import SQUAD_DEV, TYDIQA, TYDIQA_FI, TYDIQA_THREE, XQUAD, XQUAD_ARTICLES
 from xfer_ray.tasks.folder import command
 from xfer_ray.tasks.parts import ByArticle

@@ -14,8 +14,8 @@ from analysis.report import gather, page, record, wording
 from analysis.report.facts import Answer
 from analysis.selection import Options
 from xfer_ray import commit, records, results
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 pytest.importorskip("matplotlib")

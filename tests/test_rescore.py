@@ -10,10 +10,10 @@ from toy import Toy
 from analysis import tables
 from analysis.selection import Options
 from xfer_ray import commit, metrics, results
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.rescore import rescore
 from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
 GOLDS = {

@@ -15,10 +15,11 @@ from committed import predictions_of, scores_of, sweep_in, trial_name
 
 from xfer_ray import adoption, commit, records, results
 from xfer_ray.checking import check
-from xfer_ray.core import Corpus, Model, Score, Sweep, Task, grid
+from xfer_ray.core import Model, Score, Sweep, Task, grid
 from xfer_ray.errors import DataError
 from xfer_ray.recipe import Pretraining, Recipe
 from xfer_ray.results import PlannedTrial, Results
+from xfer_ray.sources import Corpus
 from xfer_ray.storage import Storage, open_storage
 
 NAME = trial_name()

@@ -12,12 +12,13 @@ import tiny
 import torch
 
 from xfer_ray import results
-from xfer_ray.core import Corpus, Model, Trial
+from xfer_ray.core import Model, Trial
 from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.models import resume, training
 from xfer_ray.results import Results
+from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 from xfer_ray.trial import attempt, run
 

@@ -26,10 +26,11 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from xfer_ray.core import Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.models import encoder, spans, training
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 TASK = Task(name="spans", sources=tiny.TASK.sources, targets=tiny.TASK.targets, load=tiny.TASK.load)
 RECIPE = Recipe(learning_rate=1e-3, batch_size=8, steps=1, max_length=128, doc_stride=40, max_query_length=50, dropout=0.0)

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 import sweeps
-from xfer_ray.core import Corpus, Example, Examples, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models import MAJORITY, MBERT
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import PAWSX, PAWSX_PAIRS, TASKS, TYDIQA_AR, TYDIQA_FI, XNLI, XNLI_PAIRS, XQUAD, task
 from xfer_ray.tasks.hub import HubPairs
 from xfer_ray.tasks.reading import resolve

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, PreTrainedTokenizerFast
 
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.models import encoder, text_to_text, training, wording
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import PAWSX, XNLI, XQUAD
 
 RECIPE = Recipe(

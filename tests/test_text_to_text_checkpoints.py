@@ -27,10 +27,11 @@ from transformers import (
 )
 from transformers.optimization import Adafactor
 
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import batches, checkpoints, resume, text_to_text, training, wording
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import XQUAD
 
 SIZES = {"d_model": 32, "d_ff": 64, "d_kv": 16, "num_heads": 2, "num_layers": 2, "decoder_start_token_id": 0}

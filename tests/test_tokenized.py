@@ -13,10 +13,11 @@ from transformers import AutoTokenizer
 
 from tests import bucket
 from xfer_ray import tokenized
-from xfer_ray.core import Corpus, Examples, Model, Sweep, Task, Trial
+from xfer_ray.core import Model, Sweep, Task, Trial
 from xfer_ray.desk import Desk
 from xfer_ray.models import tokens
 from xfer_ray.run import prepare
+from xfer_ray.sources import Corpus, Examples
 from xfer_ray.storage import open_storage
 from xfer_ray.trial import attempt
 

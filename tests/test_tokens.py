@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from xfer_ray.core import Example, Examples
 from xfer_ray.models import encoder, tokens
 from xfer_ray.models.tokens import encoded, kept_tokenizer
+from xfer_ray.sources import Example, Examples
 
 MBERT = "google-bert/bert-base-multilingual-cased"
 

@@ -13,7 +13,7 @@ import pytest
 import small_translator
 
 from xfer_ray import corpora, results
-from xfer_ray.core import Corpus
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks import folder
 
 MINE = """

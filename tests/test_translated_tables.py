@@ -9,7 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
-from xfer_ray.core import Corpus
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks import TYDIQA, XQUAD
 
 MINE = """

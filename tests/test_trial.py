@@ -11,13 +11,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from xfer_ray import making, pretrained, records, results
 from xfer_ray.contract import FineTuned
-from xfer_ray.core import Corpus, Example, Model, Trial
+from xfer_ray.core import Model, Trial
 from xfer_ray.data import examples_of
 from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError
 from xfer_ray.miniature import text
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import Results
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.storage import open_storage
 from xfer_ray.trial import attempt, run
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models.characters import covered
 from xfer_ray.models.windows import Windows, answer_columns, cuts, windowed
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 RECIPE = Recipe(learning_rate=3e-5, batch_size=32, epochs=1, max_length=384)
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")

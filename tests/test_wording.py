@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from xfer_ray.core import Example
 from xfer_ray.errors import DataError
 from xfer_ray.models import wording
+from xfer_ray.sources import Example
 from xfer_ray.tasks import XQUAD
 
 

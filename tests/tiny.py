@@ -8,8 +8,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xfer_ray.contract import Context
-from xfer_ray.core import Corpus, Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Corpus, Example, Examples
 
 torch.set_num_threads(1)  # two processes of two threads each on two cores wait for one another
 LABELS = ("entailment", "neutral", "contradiction")

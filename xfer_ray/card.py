@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from xfer_ray import corpora
-from xfer_ray.core import Corpus, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.corpora import CorpusFolder
 from xfer_ray.errors import DeclarationError
 from xfer_ray.identity import Json
 from xfer_ray.shard import Work, files
+from xfer_ray.sources import Corpus, Examples
 from xfer_ray.translation import translator
 from xfer_ray.translation.fate import Fate
 from xfer_ray.translation.projection import Rule

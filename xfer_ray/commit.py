@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from xfer_ray.core import Examples, Score
+from xfer_ray.core import Score
 from xfer_ray.errors import StorageError
 from xfer_ray.identity import Json
 from xfer_ray.results import (
@@ -31,6 +31,7 @@ from xfer_ray.results import (
     summed_up,
     to_bytes,
 )
+from xfer_ray.sources import Examples
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from xfer_ray.core import Example, Examples, Layout, Task
+from xfer_ray.core import Layout, Task
 from xfer_ray.errors import DataError
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 
 class Keeper(Protocol):

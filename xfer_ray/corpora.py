@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xfer_ray import results
-from xfer_ray.core import Corpus, Example, Examples
 from xfer_ray.errors import DataError, DeclarationError, StorageError, unknown
 from xfer_ray.identity import Json
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.storage import Storage
 from xfer_ray.translation.fate import Fate
 

@@ -11,9 +11,10 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
-from xfer_ray.core import Corpus, Example, Examples, Mixture, Source, Task, is_commit
+from xfer_ray.core import Task, is_commit
 from xfer_ray.errors import DataError
 from xfer_ray.identity import canonical, declaration
+from xfer_ray.sources import Corpus, Example, Examples, Mixture, Source
 
 SHELF_EXAMPLES = 600_000  # what a warm worker keeps loaded: XNLI's 15 test sets and one training set
 

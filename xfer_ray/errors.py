@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class XferRayError(Exception):
@@ -60,3 +60,10 @@ def demand(holds: bool, sentence: str) -> None:
 def is_count(value: object, least: int = 1) -> bool:
     """Whether this is an integer, True and False left out, of at least so much."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def one_each(kind: str, values: Sequence[object]) -> None:
+    """Refuse a declaration in which something is missing, or is there twice."""
+    demand(len(values) > 0, f"{kind} are empty; give at least one")
+    twice = [str(v) for i, v in enumerate(values) if v in values[:i]]
+    demand(not twice, f"{kind} hold {', '.join(twice)} more than once")

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xfer_ray.commit import put_scores
-from xfer_ray.core import LONGEST_NAME, Corpus, Score, Source, Task, demand_sweep_name, parse_source
+from xfer_ray.core import LONGEST_NAME, Score, Task, demand_sweep_name
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.identity import Json, digest
 from xfer_ray.results import (
@@ -31,6 +31,7 @@ from xfer_ray.results import (
     read_plan,
     write_plan,
 )
+from xfer_ray.sources import Corpus, Source, parse_source
 from xfer_ray.storage import Storage
 
 REQUIRED = ("task", "model", "source", "seed", "target", "metric", "score")

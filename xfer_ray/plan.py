@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from xfer_ray import records, results
-from xfer_ray.core import Corpus, Model, Source, Trial
+from xfer_ray.core import Model, Trial
 from xfer_ray.identity import Json
 from xfer_ray.recipe import Pretraining
 from xfer_ray.results import PlannedTrial, Results
+from xfer_ray.sources import Corpus, Source
 
 STATES = ("done", "to_run", "failed", "blocked")
 RUNNABLE = ("to_run", "failed")

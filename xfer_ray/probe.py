@@ -13,10 +13,11 @@ from pathlib import Path
 
 from xfer_ray import data, pretrained
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Example, Examples, Trial
+from xfer_ray.core import Trial
 from xfer_ray.errors import SetupError
 from xfer_ray.plan import Probed
 from xfer_ray.recipe import Pretraining, Recipe
+from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import Storage
 from xfer_ray.trial import family_of
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xfer_ray import metrics
-from xfer_ray.core import Corpus, Score
+from xfer_ray.core import Score
 from xfer_ray.errors import DataError, unknown
 from xfer_ray.results import Results, done, flat_table, from_bytes, schema_of, stems, to_bytes
+from xfer_ray.sources import Corpus
 
 Row = dict[str, typing.Any]
 Answers = Mapping[str, tuple[str, ...]]  # by the id of the example

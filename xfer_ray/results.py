@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from xfer_ray.core import Example, Model, Score, Sweep, Task
+from xfer_ray.core import Model, Score, Sweep, Task
 from xfer_ray.errors import DataError
 from xfer_ray.recipe import Pretraining
+from xfer_ray.sources import Example
 from xfer_ray.storage import Storage
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xfer_ray import results
-from xfer_ray.core import Corpus, Task, Trial, is_commit
+from xfer_ray.core import Task, Trial, is_commit
 from xfer_ray.results import Results
+from xfer_ray.sources import Corpus
 
 
 def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:

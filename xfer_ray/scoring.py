@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from xfer_ray import metrics
 from xfer_ray.contract import FineTuned, Predict, Selection, answers_of
-from xfer_ray.core import Corpus, Examples, Score, Source, Task, Trial
+from xfer_ray.core import Score, Task, Trial
 from xfer_ray.errors import DataError
 from xfer_ray.results import Point, Prediction
+from xfer_ray.sources import Corpus, Examples, Source
 
 Targets = Mapping[Corpus, Examples]
 

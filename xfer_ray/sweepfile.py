@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 from xfer_ray import metrics
-from xfer_ray.core import Sweep, Task, Trial, parse_source
+from xfer_ray.core import Sweep, Task, Trial
 from xfer_ray.errors import DeclarationError, XferRayError, unknown
 from xfer_ray.recipe import Pretraining
+from xfer_ray.sources import parse_source
 
 MOST_SEEDS = 10_000
 _SEEDS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")

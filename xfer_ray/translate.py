@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from xfer_ray import card, corpora, data, revisions
-from xfer_ray.core import Corpus, Example, Examples, Task, is_commit
+from xfer_ray.core import Task, is_commit
 from xfer_ray.corpora import CorpusFolder
 from xfer_ray.desk import Placement
 from xfer_ray.errors import DataError, DeclarationError, XferRayError, demand
 from xfer_ray.identity import Json, declaration
 from xfer_ray.models import checkpoints
 from xfer_ray.shard import Shard, Translating, Work, files, shards_of
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import spans
 from xfer_ray.translation import assembly, opening, translator

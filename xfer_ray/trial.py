@@ -25,12 +25,13 @@ from pathlib import Path
 from xfer_ray import commit, data, notice, pretrained, results, scoring, tokenized
 from xfer_ray.attempt import attempted, heartbeat
 from xfer_ray.contract import Context, FineTune, FineTuned, Observe
-from xfer_ray.core import Corpus, Examples, Model, Task, Trial, is_commit
+from xfer_ray.core import Model, Task, Trial, is_commit
 from xfer_ray.desk import Desk, Outcome
 from xfer_ray.errors import DataError, XferRayError
 from xfer_ray.identity import canonical
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.recipe import Pretraining
+from xfer_ray.sources import Corpus, Examples
 
 
 def run(trial: Trial, desk: Desk) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import transfer, typology
-from xfer_ray.core import Corpus
 from xfer_ray.errors import DeclarationError, unknown
+from xfer_ray.sources import Corpus
 
 NAMES, NUMBERS = ("target", "language"), ("weight", "speakers", "traffic")  # the columns of a file of weights
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Examples
+from xfer_ray.sources import Examples
 
 SHARED = Path("/mnt/shared")
 SECONDS = float(os.environ.get("REHEARSAL_SECONDS", "8"))  # of a trial

@@ -19,8 +19,9 @@ from xfer_ray.cli.options import AsJson, Mirror, gpus, interrupt, use_mirror
 from xfer_ray.errors import DeclarationError, unknown
 
 if TYPE_CHECKING:
-    from xfer_ray.core import Corpus, Task
+    from xfer_ray.core import Task
     from xfer_ray.desk import Placement
+    from xfer_ray.sources import Corpus
     from xfer_ray.translate import Job, Options
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -89,7 +90,7 @@ def audit_translation(
     """Say what a translation lost, and how sure it is of the answers that it found again."""
     from xfer_ray import corpora
     from xfer_ray.audit import rendering, translation
-    from xfer_ray.core import Corpus
+    from xfer_ray.sources import Corpus
     from xfer_ray.storage import checked, open_storage
 
     where, _, name = checked(folder).rpartition("/")
@@ -126,7 +127,7 @@ def _task(name: str) -> tuple[Task, ModuleType | None]:
 
 
 def _origin(text: str) -> Corpus:
-    from xfer_ray.core import Corpus
+    from xfer_ray.sources import Corpus
 
     return Corpus.parse(text if "-" in text else f"{text}-O")
 

@@ -20,13 +20,14 @@ from transformers import (
 )
 
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError, demand
 from xfer_ray.models import batches, checkpoints, pairs, spans, states, training
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
 from xfer_ray.models.tokens import kept_tokenizer
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Examples
 
 # Those that count positions from the padding id on, so that 514 of them hold 512 tokens.
 _FROM_PADDING = ("roberta", "camembert", "mpnet")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xfer_ray.contract import FineTuned, Predict, answers_of
-from xfer_ray.core import Example, Examples
 from xfer_ray.models import memory, resume, training
+from xfer_ray.sources import Example, Examples
 
 
 def fine_tuned(run: training.Run, lessons: training.Lessons, predict: Predict, select: Examples | None) -> FineTuned:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from xfer_ray.contract import Context, FineTuned
-from xfer_ray.core import Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 
 def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Recipe, seed: int, context: Context) -> FineTuned:

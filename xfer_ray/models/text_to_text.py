@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from xfer_ray.contract import Context, FineTuned, Predict
-from xfer_ray.core import Example, Examples, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import checkpoints, decoding, generation, memory, states, training, wording
 from xfer_ray.models.batches import NOBODY, NOTHING, Grid, Part, Rows, beside, by_length, padded
@@ -25,6 +25,7 @@ from xfer_ray.models.fine_tuning import fine_tuned
 from xfer_ray.models.tokens import Tokens, encoded_texts, kept_tokenizer
 from xfer_ray.models.training import Lessons, Run
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 log = logging.getLogger(__name__)
 KINDS = ("t5", "mt5", "umt5")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer_ray.core import Example, Examples
 from xfer_ray.models import checkpoints
+from xfer_ray.sources import Example, Examples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xfer_ray.core import Example, Examples
 from xfer_ray.errors import DataError, DeclarationError, SetupError
 from xfer_ray.models.characters import covered
 from xfer_ray.models.tokens import CHUNK, Made, Tokens, key_of, once
 from xfer_ray.recipe import Recipe
+from xfer_ray.sources import Example, Examples
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from xfer_ray.core import Example, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import DataError
+from xfer_ray.sources import Example
 from xfer_ray.text import pad, unpadded
 
 

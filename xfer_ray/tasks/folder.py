@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from xfer_ray.core import Corpus, Example, Examples
 from xfer_ray.errors import DataError
+from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import reading, spans
 
 CARD = "card.json"

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from xfer_ray.core import Corpus, Example, Policy
+from xfer_ray.core import Policy
 from xfer_ray.errors import DataError, unknown
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.tasks import folder, reading
 from xfer_ray.tasks.reading import Place
 from xfer_ray.tasks.sharing import Sharing

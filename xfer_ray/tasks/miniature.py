@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from xfer_ray.core import Corpus, Example, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import demand, unknown
 from xfer_ray.miniature.dictionary import translated
 from xfer_ray.miniature.entailment import LABELS, pairs
 from xfer_ray.miniature.grammar import sentence
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.meaning import Event
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.tasks import folder
 from xfer_ray.tasks.sharing import Sharing
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xfer_ray.core import Corpus, Example, Task
+from xfer_ray.core import Task
 from xfer_ray.errors import demand, unknown
 from xfer_ray.miniature.lexicon import LANGUAGES
 from xfer_ray.miniature.reading import read, stories
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.tasks import folder
 from xfer_ray.tasks.sharing import Sharing
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from xfer_ray.core import Corpus, Example
 from xfer_ray.errors import demand, unknown
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.tasks.qa import Parts
 from xfer_ray.tasks.tydiqa import TYDIQA
 from xfer_ray.tasks.xquad import SQUAD, XQUAD, XQUAD_QUESTIONS

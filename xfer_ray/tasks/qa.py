@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from xfer_ray.core import Corpus, Example, is_commit
+from xfer_ray.core import is_commit
 from xfer_ray.errors import DataError, demand, unknown
+from xfer_ray.sources import Corpus, Example
 from xfer_ray.tasks import folder, reading, spans
 from xfer_ray.tasks.reading import Place
 from xfer_ray.tasks.sharing import Sharing

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xfer_ray.core import Corpus, Example
 from xfer_ray.errors import DataError
+from xfer_ray.sources import Corpus, Example
 
 log = logging.getLogger(__name__)
 

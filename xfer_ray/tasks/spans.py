@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from xfer_ray.core import Example
+from xfer_ray.sources import Example
 
 
 def unfit(example: Example) -> str:

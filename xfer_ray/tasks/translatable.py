@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from xfer_ray.core import Corpus, Example, Load
+from xfer_ray.sources import Corpus, Example, Load
 from xfer_ray.tasks import folder
 
 

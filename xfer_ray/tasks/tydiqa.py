@@ -5,7 +5,8 @@ Its test set is private, so models are evaluated on its validation set (§7 of T
 
 from dataclasses import replace
 
-from xfer_ray.core import Corpus, Task
+from xfer_ray.core import Task
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks.qa import PROMPT, HubQa, QaSets
 
 _NAMES = {  # the order of Table 6

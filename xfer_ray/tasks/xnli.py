@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from xfer_ray.core import Corpus, Task
+from xfer_ray.core import Task
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks.desegment import desegment
 from xfer_ray.tasks.hub import HubPairs
 

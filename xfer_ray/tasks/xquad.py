@@ -1,6 +1,7 @@
 """XQuAD: extractive question answering in 11 languages (Artetxe et al. 2020), trained on SQuAD 1.1 and its translations."""
 
-from xfer_ray.core import Corpus, Task
+from xfer_ray.core import Task
+from xfer_ray.sources import Corpus
 from xfer_ray.tasks.qa import PROMPT, HubQa, QaSets
 
 _ENGLISH = Corpus("en")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from xfer_ray.core import Example
+from xfer_ray.sources import Example
 from xfer_ray.text import is_blank
 from xfer_ray.translation import faults, projection
 from xfer_ray.translation.fate import Fate
