@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(number, injected): a fault of tests/chaos/catalogue.py, and how the test brings it about")
-    config.addinivalue_line("markers", "slow: takes minutes; `make faults` runs it")
+    config.addinivalue_line("markers", "slow: takes a while; `make test-slow` runs it")
     if config.getoption("--fault-table"):
         from chaos.table import Witness
 

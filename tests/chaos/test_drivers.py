@@ -11,6 +11,8 @@ from chaos.disturbed import invariants, processes_at, results_of, steps, stepwis
 
 from xfer_ray import results
 
+pytestmark = pytest.mark.slow
+
 TRIALS = [f"{language}.s{seed}" for language in ("en", "de", "ru") for seed in (0, 1)]
 ALL = list(range(1, 11))
 PATIENCE = 200  # seconds: a machine that is busy starts Ray slowly
@@ -65,7 +67,6 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path, undisturbed):
     invariants(toy, undisturbed, toy.run("--in-process").returncode)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F8", injected="SIGKILL to the command in a sweep on Ray")
 def test_a_killed_driver_leaves_no_process_and_loses_no_committed_trial(tmp_path, undisturbed):
     toy = stepwise(tmp_path / "sweep", seconds=2)
@@ -124,12 +125,10 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.fault("F11", injected="SIGKILL at 4 random moments of a sweep in one process")
-@pytest.mark.slow
 def test_a_sweep_killed_at_random_moments_converges(tmp_path, undisturbed):
     ballistic(stepwise(tmp_path / "sweep", seconds=4), undisturbed, random.Random(4), 4, ("--in-process",))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.fault("F11", injected="SIGKILL at 20 random moments, of the command or of a worker on Ray")
 def test_a_sweep_on_ray_killed_twenty_times_converges(tmp_path, undisturbed):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from chaos.disturbed import invariants, steps, stepwise
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cluster():
@@ -25,7 +27,6 @@ def open_cluster(cluster):
     return cluster
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F7", injected="the only two workers of a cluster are removed, one comes after 20 s")
 def test_a_run_without_workers_waits_for_one(tmp_path, cluster, undisturbed):
     toy = stepwise(tmp_path / "sweep", seconds=6)
@@ -46,7 +47,6 @@ def test_a_run_without_workers_waits_for_one(tmp_path, cluster, undisturbed):
     invariants(toy, undisturbed, driver.returncode)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F12", injected="SIGKILL to the gcs_server of a cluster")
 def test_a_lost_head_ends_the_run_and_another_completes_it(tmp_path, cluster, undisturbed):
     toy = stepwise(tmp_path / "sweep", seconds=6)

@@ -9,6 +9,8 @@ from chaos.disturbed import invariants, processes_at, results_of, steps, stepwis
 from xfer_ray import records
 from xfer_ray.results import done
 
+pytestmark = pytest.mark.slow
+
 ALL = list(range(1, 11))
 
 
@@ -127,6 +129,7 @@ def test_a_trial_that_hangs_is_ended_and_tried_again(pressed):
 
 OTHER_TORCH = """
 import importlib.metadata
+
 real = importlib.metadata.version
 importlib.metadata.version = lambda name: "1.0.0" if name == "torch" else real(name)
 """
