@@ -11,8 +11,8 @@ from analysis import measure, transfer, typology
 from analysis.correlates import factors, mantel
 from analysis.correlates.factors import Factor
 from analysis.correlates.mantel import Correlation
+from analysis.formats import HOLE, STYLES, Sheet
 from analysis.recommend import unseen
-from analysis.render import HOLE, STYLES, Sheet
 from analysis.selection import Options, Selected, planned_scores, select
 from xfer_ray.results import Plan, Results, read_plan
 

@@ -5,9 +5,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from analysis.blocks import ALPHA
+from analysis.formats import HOLE, STYLES, WIDTH, Sheet
 from analysis.recommend import Ranked, Recommendation
 from analysis.recommend.unseen import Predicted
-from analysis.render import HOLE, KINDS, STYLES, WIDTH, Sheet
+from analysis.render import KINDS
 
 MARKUP, PAGE = STYLES["text"]
 SHOWN = 3  # rivals in the first line; the table has all

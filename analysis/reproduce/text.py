@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from analysis.render import HOLE, STYLES, Sheet
+from analysis.formats import HOLE, STYLES, Sheet
 from analysis.reproduce import Reproduction, points
 from analysis.reproduce.claims import Check
 from analysis.reproduce.comparison import AGREES, DIFFERS, NO_INTERVAL, Cell, Comparison

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.render import HOLE, Sheet
+from analysis.formats import HOLE, Sheet
 from xfer_ray import data, results
 from xfer_ray.audit.pages import csv_text, page
 from xfer_ray.core import Task

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from analysis.render import STYLES, Sheet
+from analysis.formats import STYLES, Sheet
 from xfer_ray.errors import unknown
 
 

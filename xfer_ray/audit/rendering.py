@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.render import HOLE, Sheet
+from analysis.formats import HOLE, Sheet
 from xfer_ray.audit.pages import csv_text, page
 from xfer_ray.audit.translation import DISTANCES, FARTHEST, WORST, Audit, Worst
 

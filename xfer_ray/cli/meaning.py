@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xfer_ray.cli.options import AsJson, ResultsFolder, open_results
+from xfer_ray.cli.options import AsJson, Baseline, Denominators, Metric, OneModel, OneTask, ResultsFolder, Selection, Split, open_results
 from xfer_ray.errors import DeclarationError
 
 
@@ -17,13 +17,13 @@ def report(
     results_folder: ResultsFolder,
     output: Annotated[Path | None, typer.Option(help="The file; default: SWEEP-report.html in the current folder.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Also write every figure as an SVG and a PNG file into this folder.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
-    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
-    selection: Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")] = None,
-    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    task: OneTask = None,
+    model: OneModel = None,
+    metric: Metric = None,
+    split: Split = None,
+    selection: Selection = None,
+    baseline: Baseline = None,
+    denominators: Denominators = None,
 ) -> None:
     """Write one HTML page: which source is best, by how much and how surely, with figures, examples, and what was run."""
     from analysis.report import gather, page
@@ -48,13 +48,13 @@ def recommend(
     weights: Annotated[str | None, typer.Option(help="A CSV file of speakers or traffic, or de=0.5,fr=0.5; default: all alike.")] = None,
     by: Annotated[str, typer.Option("--measure", help="average, or worst: the least over the targets.")] = "average",
     zero_shot: Annotated[bool, typer.Option(help="A source's own language does not count.")] = False,
-    task: Annotated[str | None, typer.Option(help="The task, where the sweep has several.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
-    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
-    selection: Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The source that the answer is set beside; default: English.")] = None,
-    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    task: OneTask = None,
+    model: OneModel = None,
+    metric: Metric = None,
+    split: Split = None,
+    selection: Selection = None,
+    baseline: Baseline = None,
+    denominators: Denominators = None,
     pretraining: Annotated[
         str | None, typer.Option(help="For targets never measured: mc4 or wikipedia, where the checkpoint does not tell.")
     ] = None,
@@ -86,12 +86,12 @@ def recommend(
 
 def correlates(
     results_folder: ResultsFolder,
-    task: Annotated[str | None, typer.Option(help="The task, where the sweep has several.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
-    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")] = None,
-    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    task: OneTask = None,
+    model: OneModel = None,
+    metric: Metric = None,
+    split: Split = None,
+    baseline: Baseline = None,
+    denominators: Denominators = None,
     pretraining: Annotated[str | None, typer.Option(help="mc4 or wikipedia, where the checkpoint does not tell.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -13,6 +13,13 @@ from xfer_ray.errors import DeclarationError
 if TYPE_CHECKING:
     from xfer_ray.results import Results
 
+OneTask = Annotated[str | None, typer.Option("--task", help="Only this task.")]
+OneModel = Annotated[str | None, typer.Option("--model", help="Only this model.")]
+Metric = Annotated[str | None, typer.Option(help="The metric, where the task has several.")]
+Split = Annotated[str | None, typer.Option(help="The split, where the scores have several.")]
+Selection = Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")]
+Baseline = Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")]
+Denominators = Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")]
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep file, such as sweeps/demo.py.")]
 ResultsFolder = Annotated[str, typer.Argument(metavar="RESULTS", help="The results of a sweep, such as results/demo or s3://bucket/demo.")]
 Storage = Annotated[str, typer.Option(help="Folder that holds the results of all sweeps, or a bucket: s3://…, gs://…, az://….")]

@@ -9,18 +9,32 @@ from typing import Annotated
 
 import typer
 
-from xfer_ray.cli.options import AsJson, Mirror, ResultsFolder, Storage, open_results, use_mirror
+from xfer_ray.cli.options import (
+    AsJson,
+    Baseline,
+    Denominators,
+    Metric,
+    Mirror,
+    OneModel,
+    OneTask,
+    ResultsFolder,
+    Selection,
+    Split,
+    Storage,
+    open_results,
+    use_mirror,
+)
 
 
 def tables(
     results_folder: ResultsFolder,
-    task: Annotated[str | None, typer.Option(help="The task, where the sweep has several.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    metric: Annotated[str | None, typer.Option(help="The metric, where the task has several.")] = None,
-    split: Annotated[str | None, typer.Option(help="The split, where the scores have several.")] = None,
-    selection: Annotated[str | None, typer.Option(help="Which step was scored: last, source-dev, or oracle.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The source that advantages are over; default: English of the same origin.")] = None,
-    denominators: Annotated[str | None, typer.Option(help="HT, MT, or corpora separated by commas: whose model divides a column.")] = None,
+    task: OneTask = None,
+    model: OneModel = None,
+    metric: Metric = None,
+    split: Split = None,
+    selection: Selection = None,
+    baseline: Baseline = None,
+    denominators: Denominators = None,
     values: Annotated[str, typer.Option(help="paper, ability, relative, advantage, common, or gap.")] = "paper",
     layout: Annotated[str, typer.Option(help="matrix, provenance, or summary (Tables 2, 4 and 1 of the paper).")] = "matrix",
     format_: Annotated[str, typer.Option("--format", help="text, csv, markdown, latex, or html.")] = "text",
