@@ -75,6 +75,7 @@ class Tables:
     blocks: tuple[Block, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
+    of_seeds: bool = False  # some intervals tell of seeds alone
 
     @property
     def intervals(self) -> tuple[Interval, ...]:

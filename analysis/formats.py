@@ -76,15 +76,16 @@ def _escape_markdown(text: str) -> str:
 
 
 def _latex(sheets: Sequence[Sheet], legend: Sequence[str]) -> str:
-    """Tables for booktabs; the legend stands in comments."""
+    """Tables for booktabs, each with its legend below it."""
     parts = []
     for sheet in sheets:
         columns = "".join(("l" if i == 0 else "r") + ("@{\\quad}" if i in sheet.breaks else "") for i in range(len(sheet.header)))
         lines = [" & ".join(line) + r" \\" for line in (sheet.header, *sheet.rows)]
-        table = [r"\begin{table}", rf"\caption{{{sheet.caption}}}", rf"\begin{{tabular}}{{{columns}}}"]
-        table += [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
-        parts += [*table, *([r"\par " + sheet.footer] if sheet.footer else []), r"\end{table}", ""]
-    return "\n".join([*parts, *(f"% {line}" for line in legend)]) + "\n"
+        parts += [r"\begin{table}", r"\centering", rf"\caption{{{sheet.caption}}}", rf"\begin{{tabular}}{{{columns}}}"]
+        parts += [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
+        below = ". ".join(line.rstrip(".") for line in (*([sheet.footer] if sheet.footer else []), *legend))
+        parts += [rf"\par\smallskip\footnotesize {below}.", r"\end{table}", ""]
+    return "\n".join(parts)
 
 
 LATEX = {

@@ -28,7 +28,8 @@ class Block:
 class Outcomes:
     """The scores of one model by example. `seeds`: of each source, in the order of its scores; a source without predictions is not there.
 
-    One block where the test sets are parallel, else one for each target.
+    One block where the test sets are parallel, else one for each target. Without any predictions an average stands for its examples
+    (`of_seeds`): then all that is known is how seeds differ.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Outcomes:
     seeds: Mapping[str, tuple[int, ...]]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
+    of_seeds: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ class Outcomes:
 
 
 def read(results: Results, selected: Selected, model: str) -> Outcomes | None:
-    """What the trials behind a model's scores answered; None where no trial left predictions with a value for each example.
+    """What the trials behind a model's scores answered; where none left predictions, their scores; None where these are of single seeds.
 
     A source of which one trial lacks them is left out as a whole and named in the notes: its average would not be that of its scores.
     """
@@ -61,11 +63,28 @@ def read(results: Results, selected: Selected, model: str) -> Outcomes | None:
     seeds = {s: tuple(sorted(seed for source, seed in frames if source == s)) for s in selected.sources if s not in lacking}
     seeds = {source: held for source, held in seeds.items() if held}
     if not seeds:
-        return None
+        return _of_seeds(selected, model)
     held = {source: [frames[source, seed] for seed in of] for source, of in seeds.items()}
     together = [selected.facts.targets] if selected.facts.parallel else [(target,) for target in selected.facts.targets]
     notes = tuple(f"no intervals for {source}: {trial} left no predictions with {metric}" for source, trial in lacking.items())
     return Outcomes(model, selected.facts.targets, seeds, tuple(_block(targets, held) for targets in together), notes)
+
+
+def _of_seeds(selected: Selected, model: str) -> Outcomes | None:
+    """The scores of sources with several seeds, each as if of one item, so that nothing is known of examples."""
+    scores, targets = selected.of(model), selected.facts.targets
+    tables = {source: of.pivot(index="seed", columns="target", values="score") for source, of in scores.groupby("source")}
+    several = {source: tables[source] for source in selected.sources if source in tables and len(tables[source]) > 1}
+    if not several:
+        return None
+    items = {s: table.reindex(columns=list(targets)).to_numpy(dtype=float)[:, None, :] for s, table in several.items()}
+    single = [str(source) for source in tables if source not in several]
+    notes = [
+        f"{model} left no predictions: intervals and marks tell of its seeds alone, on these very examples",
+        *(f"no intervals for {', '.join(single)}: one seed and no predictions" for _ in single[:1]),
+    ]
+    seeds = {source: tuple(map(int, table.index)) for source, table in several.items()}
+    return Outcomes(model, targets, seeds, (Block(targets, ("",), items),), tuple(notes), of_seeds=True)
 
 
 def _of_trial(results: Results, trial: str, selection: str, metric: str) -> pd.DataFrame | None:

@@ -33,7 +33,7 @@ def render(tables: Tables, style: str = "text", *, intervals: bool = False) -> s
     markup, page = STYLES[style]
     name = _names(tables, markup)
     sheets = [_sheet(tables, block, markup, name, intervals=intervals) for block in tables.blocks]
-    return page([_verdicts(tables.verdicts, markup)] if tables.verdicts else sheets, _legend(tables, markup))
+    return page([_verdicts(tables.verdicts, markup)] if tables.verdicts else sheets, _legend(tables, markup, intervals=intervals))
 
 
 # ------------------------------------------------------------------------------ what stands in a table
@@ -173,26 +173,24 @@ def _mark(verdict: Verdict | None) -> str:
     return "x" if verdict.advantage > 0 else "check"
 
 
-def _legend(tables: Tables, markup: Markup) -> list[str]:
+def _legend(tables: Tables, markup: Markup, *, intervals: bool) -> list[str]:
+    say, errors = markup.escape, _of_errors(tables, markup, intervals=intervals)
     if tables.layout == "summary":
-        return [
-            "x: a source in another language has a higher mean over all targets, the best one in brackets; "
-            "check: none has." + ("" if tables.intervals else " Single numbers, no test of significance."),
-            *_of_errors(tables, markup),
-        ]
-    lines = ["O original, HT human-translated, MT machine-translated; + and - mark differences; -- is missing or not counted"]
+        best = "x: a source in another language has a higher mean over all targets, the best one in brackets; check: none has."
+        return [say(best + ("" if tables.intervals else " Single numbers, no test of significance.")), *errors]
+    lines = [say("O original, HT human-translated, MT machine-translated; + and - mark differences; -- is missing or not counted")]
     if tables.layout == "provenance":
         own = any(row.values == "advantage" for block in tables.blocks for row in block.rows)
         by = ", by denominators of the column's own provenance" if own else ""
-        return [*lines, f"mean over all {len(tables.targets)} targets{by}", *_of_errors(tables, markup)]
+        return [*lines, say(f"mean over all {len(tables.targets)} targets{by}"), *errors]
     lines += _of_mixtures(tables, markup)
     for group, members in tables.groups.items():
         everything = set(members) == set(tables.targets)
         of = f"all {len(members)} targets" if everything else " ".join(Corpus.parse(target).language for target in members)
-        lines.append(f"{markup.arrow}{markup.escape(group)}: mean over {of}")
+        lines.append(f"{markup.arrow}{say(group)}: mean over {say(of)}")
     if tables.values == "common":
-        lines.append("targets in the language of the source or of its baseline are not counted; source effects rank the sources")
-    return [*lines, *_of_errors(tables, markup)]
+        lines.append(say("targets in the language of the source or of its baseline are not counted; source effects rank the sources"))
+    return [*lines, *errors]
 
 
 def _of_mixtures(tables: Tables, markup: Markup) -> list[str]:
@@ -200,23 +198,25 @@ def _of_mixtures(tables: Tables, markup: Markup) -> list[str]:
     spellings = dict.fromkeys(row.source for block in tables.blocks for row in block.rows)
     mixtures = {spelling: source for spelling in spellings if isinstance(source := source_of(spelling), Mixture)}
     long = {spelling: source for spelling, source in mixtures.items() if len(source.corpora) > MOST_NAMED}
+    how = "a+b joins corpora, =n are their shares; @N is a total, under which each item stands in one language"
     return [
-        *["a+b joins corpora, =n are their shares; @N is a total, under which each item stands in one language"] * bool(mixtures),
+        *[markup.escape(how)] * bool(mixtures),
         *(f"{_short(source, markup)}: {markup.escape(spelling)}" for spelling, source in long.items()),
     ]
 
 
-def _of_errors(tables: Tables, markup: Markup) -> list[str]:
+def _of_errors(tables: Tables, markup: Markup, *, intervals: bool) -> list[str]:
     """What a mark and an interval mean, and what one seed cannot say."""
     told = tables.intervals
-    if not told:
-        return []
     compared = any(not math.isnan(one.p) for one in told)
-    how = "intervals of 95 %: examples and seeds resampled (analysis/significance.py)"
-    lines = [f"{markup.mark} differs from 0 at 5 %, corrected for the number of sources (Holm); {how}" if compared else how]
+    if not told or not (compared or intervals):
+        return []
+    drawn = "seeds alone, on these very examples (no predictions)" if tables.of_seeds else "examples and seeds resampled"
+    what = ["* differs from 0 at 5 %, corrected for the number of sources (Holm)"] * compared + ["intervals of 95 %"] * intervals
+    lines = [f"{'; '.join(what)}: {drawn}"]
     if any(one.conditional for one in told):
         lines.append("one seed: marks and intervals hold for these very models, and say nothing of how other seeds would fare")
-    return lines
+    return [markup.escape(line) for line in lines]
 
 
 # ------------------------------------------------------------------------------ CSV

@@ -73,6 +73,7 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
             for block in blocks_of(selected, model, normalized, options, _judge(selected, held[model], normalized, options))
         ),
         notes=(*measure.notes(selected, normalized, options), *_unsure(held, options)),
+        of_seeds=any(found is not None and found.of_seeds for found in held.values()),
     )
 
 
@@ -100,7 +101,8 @@ def _unsure(held: Mapping[str, Outcomes | None], options: Options) -> Iterator[s
         if found is not None:
             yield from found.notes
         elif options.intervals:
-            reason = "seeds are averaged after the ratio" if options.seed_mean == "ratios" else "there are no predictions to resample"
+            alone = "there are no predictions to resample, and no source has several seeds"
+            reason = "seeds are averaged after the ratio" if options.seed_mean == "ratios" else alone
             yield f"no intervals for model {model}: {reason}"
 
 
@@ -203,7 +205,8 @@ def _summary(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByE
     tasks = [options.task] if options.task else there or list(plan.tasks)
     tables = [build(plan, scores, replace(options, task=task, layout="matrix"), by_example) for task in tasks]
     verdicts = [verdict for table in tables for model in _models(table) for verdict in [_verdict(table, model)]]
-    return Tables(layout="summary", verdicts=tuple(verdicts), notes=tuple(note for table in tables for note in table.notes))
+    notes = tuple(note for table in tables for note in table.notes)
+    return Tables(layout="summary", verdicts=tuple(verdicts), notes=notes, of_seeds=any(table.of_seeds for table in tables))
 
 
 def _models(tables: Tables) -> tuple[str, ...]:

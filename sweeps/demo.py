@@ -9,4 +9,4 @@ from xfer_ray.models.miniature import MINIATURE_ENCODER
 from xfer_ray.tasks.miniature import MINIATURE
 
 SOURCES = [*map(str, MINIATURE.targets), "de-MT-en", "ru-MT-en"]
-SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MAJORITY, MINIATURE_ENCODER], sources=SOURCES, seeds=[0, 1, 2]))
+SWEEP = Sweep("demo", grid(tasks=[MINIATURE], models=[MINIATURE_ENCODER, MAJORITY], sources=SOURCES, seeds=[0, 1, 2]))

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+import scipy.stats
 from committed import DIGEST, scores_of
 from typer.testing import CliRunner
 
@@ -145,13 +146,34 @@ def test_table_1_marks_its_verdicts(three):
     assert "no test of significance" in render(tables.read(three, Options(layout="summary", marks=False))).replace("\n", " ")
 
 
-def test_without_predictions_there_are_no_marks_and_the_reason_is_said_where_intervals_were_asked_for(tmp_path):
-    found = folder(tmp_path, without=tuple(TRUTH))
+def test_one_seed_without_predictions_has_no_marks_and_the_reason_is_said_where_intervals_were_asked_for(tmp_path):
+    found = folder(tmp_path, seeds=1, without=tuple(TRUTH))
     assert tables.read(found, Options()).notes == ()
     built = tables.read(found, Options(intervals=True))
-    assert built.notes == ("no intervals for model tiny: there are no predictions to resample",)
+    assert built.notes == ("no intervals for model tiny: there are no predictions to resample, and no source has several seeds",)
     assert built.intervals == ()
     assert "*" not in render(built)
+
+
+def test_several_seeds_without_predictions_tell_of_seeds_alone(tmp_path):
+    found = folder(tmp_path, seeds=4, without=tuple(TRUTH))
+    built = tables.read(found, Options(values="ability", intervals=True))
+    assert built.notes == ("tiny left no predictions: intervals and marks tell of its seeds alone, on these very examples",)
+    scores = results.read_scores(found).query("source == 'ru-MT-en' and target == 'de-HT-en'")["score"]
+    told = row_of(built, "ru-MT-en").intervals[1]
+    half = scipy.stats.t.ppf(0.975, 3) * scores.std() / 2  # the textbook's interval of a mean of four
+    assert (told.low, told.high) == pytest.approx((scores.mean() - half, scores.mean() + half), rel=0.02)
+    text = render(tables.read(found, Options())).replace("\n", " ")
+    assert "corrected for the number of sources (Holm): seeds alone, on these very examples (no predictions)" in text
+
+
+def test_a_single_seed_among_several_without_predictions_has_no_interval(tmp_path):
+    found = folder(tmp_path, seeds=3, without=tuple(TRUTH))
+    for seed in (1, 2):
+        (tmp_path / "toy" / "scores" / f"toy.tiny.ru-MT-en.s{seed}-{DIGEST}.parquet").unlink()
+    built = tables.read(found, Options(values="ability"))
+    assert "no intervals for ru-MT-en: one seed and no predictions" in built.notes
+    assert row_of(built, "ru-MT-en").intervals == (None,) * 5
 
 
 def test_a_source_without_predictions_is_named_and_has_values_alone(tmp_path):

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import committed
 import pytest
 
 from xfer_ray import plan, sweepfile
@@ -14,7 +15,7 @@ from xfer_ray.core import Trial
 from xfer_ray.errors import DeclarationError
 from xfer_ray.models import MAJORITY
 from xfer_ray.recipe import Recipe
-from xfer_ray.results import Results
+from xfer_ray.results import PlannedTrial, Results
 from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import TYDIQA, XNLI, XQUAD
@@ -143,3 +144,15 @@ def test_a_file_of_checkpoints_is_no_sweep_and_says_what_makes_them():
     with pytest.raises(DeclarationError) as refused:
         sweepfile.read(path)
     assert str(refused.value).endswith(f"what it declares to be pre-trained is made by `xfer-ray pretrain {path}`")
+
+
+def test_what_another_sweep_of_the_storage_has_done_is_named_and_costs_nothing(tmp_path):
+    theirs = committed.sweep_in(tmp_path, seeds=1)
+    ours = Results(theirs.storage, "mine")
+    shared = PlannedTrial("other.tiny.en-O.s0-" + committed.DIGEST, "other", "tiny", "en-O", 0, committed.DIGEST)
+    own = PlannedTrial("other.tiny.en-O.s1-" + "f" * 12, "other", "tiny", "en-O", 1, "f" * 12)
+    states = plan.states(ours, [shared, own], {})
+    assert [(state.state, state.reason) for state in states] == [("to_run", "sweep toy has done it: taken over, not run"), ("to_run", "")]
+    assert plan.estimate(ours, states, {}).trials == 1
+    assert plan.unpriced(states) == [own.trial]
+    assert plan.states(theirs, [PlannedTrial(committed.trial_name(), "toy", "tiny", "en-O", 0, committed.DIGEST)], {})[0].state == "done"

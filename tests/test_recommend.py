@@ -187,8 +187,8 @@ def test_predictions_give_limits_and_a_probability(tmp_path):
 
 @pytest.mark.parametrize("question", [(), ("--measure", "worst"), ("--zero-shot",)])
 def test_values_with_predictions_are_those_without(tmp_path, question):
-    with_them = json.loads(command(folder_of(tmp_path / "a", seeds=2), "--json", *question))
-    without = json.loads(command(folder_of(tmp_path / "b", seeds=2, predicted=False), "--json", *question))
+    with_them = json.loads(command(folder_of(tmp_path / "a", seeds=1), "--json", *question))
+    without = json.loads(command(folder_of(tmp_path / "b", seeds=1, predicted=False), "--json", *question))
     assert [(one["source"], one["value"]) for one in with_them["sources"]] == [(one["source"], one["value"]) for one in without["sources"]]
     for one in without["sources"]:
         assert [one[name] for name in ("low", "high", "p_best", "behind_low", "p")] == [None] * 5
@@ -198,7 +198,8 @@ def test_values_with_predictions_are_those_without(tmp_path, question):
 
 def test_one_seed_and_no_predictions_are_said(tmp_path):
     assert "another seed may turn it" in " ".join(command(folder_of(tmp_path / "a", seeds=1)).split())
-    assert "No predictions are stored" in command(folder_of(tmp_path / "b", seeds=1, predicted=False))
+    assert "Neither predictions nor several seeds are stored" in " ".join(command(folder_of(tmp_path / "b", seeds=1, predicted=False)).split())
+    assert "nothing is known" not in command(folder_of(tmp_path / "d", seeds=3, predicted=False)), "three seeds tell of themselves"
     assert "another seed" not in command(folder_of(tmp_path / "c", seeds=2))
 
 

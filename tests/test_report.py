@@ -181,12 +181,19 @@ def test_a_failed_trial_is_told_with_its_reason(tmp_path):
 
 
 def test_scores_without_predictions_say_what_cannot_be_said(tmp_path):
-    found = gather.read(reported.sweep_in(tmp_path, TOY, with_predictions=False))
+    found = gather.read(reported.sweep_in(tmp_path, dataclasses.replace(TOY, seeds=(0,)), with_predictions=False))
     said = text_of(page.render(found))
     assert "Averaged over all 3 targets, de-HT-en is" in said
     assert "95 % interval +" not in said
-    assert "How sure that is cannot be said, for there are no predictions to resample: only scores." in said
+    assert "How sure that is cannot be said, for there are no predictions to resample: only scores of single seeds." in said
     assert "toy, tiny: its trials left no predictions" in said
+    assert "No examples are stored with these results" in said
+
+
+def test_several_seeds_without_predictions_tell_of_themselves(tmp_path):
+    said = text_of(page.render(gather.read(reported.sweep_in(tmp_path, TOY, with_predictions=False))))
+    assert "95 % interval" in said
+    assert "No predictions are stored, so intervals tell of seeds alone, on these very examples." in said
     assert "No examples are stored with these results" in said
 
 
@@ -267,7 +274,7 @@ def test_how_sure_in_words():
     told = dataclasses.replace(BETTER, first="de-O", chance=0.83, rivals=("ru-O", "fr-O"), detectable=0.008, conditional=True, runs=1)
     assert wording.how_sure(told) == [
         "The difference is significant (p = 0.004, corrected for 8 sources).",
-        "It has the highest average in 83.0 % of the resamples; ru-O and fr-O cannot be told apart from it.",
+        "It has the highest average in 83 % of the resamples; ru-O and fr-O cannot be told apart from it.",
         "A difference of 0.8 points would be found four times out of five; a smaller one needs more seeds. One seed: all of this is conditional "
         "on these very models, and says nothing of how another seed would fare; the option --seeds 0-4 of run adds some.",
     ]

@@ -24,11 +24,15 @@ SAMPLE = 20  # committed trials read per task and model for an estimate
 
 @dataclass(frozen=True)
 class State:
-    """Where a planned trial stands: done, running, to_run, failed (and why), blocked (and what would help)."""
+    """Where a planned trial stands: done, running, to_run, failed (and why), blocked (and what would help).
+
+    `elsewhere`: the sweep of the same storage that has committed it, so that a run takes it over in a moment.
+    """
 
     trial: PlannedTrial
     state: str
     reason: str = ""
+    elsewhere: str = ""
 
     def json(self) -> dict[str, Json]:
         """As `plan --json` and `status --json` print it."""
@@ -124,7 +128,21 @@ class Estimate:
 def states(found: Results, trials: Iterable[PlannedTrial], blocked: Mapping[str, str]) -> tuple[State, ...]:
     """The state of each trial; `blocked` gives reasons by trial."""
     done, failures = results.done(found), records.failed(found)
-    return tuple(_state(found, trial, done, failures, blocked) for trial in trials)
+    there = tuple(_state(found, trial, done, failures, blocked) for trial in trials)
+    elsewhere = _elsewhere(found, {state.trial.digest for state in there if state.state in RUNNABLE})
+    return tuple(_shared(state, elsewhere) if state.state in RUNNABLE else state for state in there)
+
+
+def _elsewhere(found: Results, digests: set[str]) -> dict[str, str]:
+    """By digest, another sweep of the same storage that has committed such a trial, by the names of files alone."""
+    others = [Results(found.storage, name) for name in found.storage.folders() if name != found.sweep] if digests else []
+    held = {trial.rpartition("-")[2]: other.sweep for other in others for trial in sorted(results.done(other))}
+    return {digest: held[digest] for digest in digests if digest in held}
+
+
+def _shared(state: State, elsewhere: Mapping[str, str]) -> State:
+    sweep = elsewhere.get(state.trial.digest, "")
+    return State(state.trial, state.state, state.reason or f"sweep {sweep} has done it: taken over, not run", sweep) if sweep else state
 
 
 def _state(found: Results, trial: PlannedTrial, done: set[str], failures: set[str], blocked: Mapping[str, str]) -> State:
@@ -227,12 +245,16 @@ def unpriced(trials: Iterable[State]) -> list[str]:
     """The trials to run of whose task and model none is committed."""
     trials = tuple(trials)
     known = _samples(trials, _wanted(trials))
-    return [s.trial.trial for s in trials if s.state in RUNNABLE and (s.trial.task, s.trial.model) not in known]
+    return [s.trial.trial for s in trials if _costs(s) and (s.trial.task, s.trial.model) not in known]
+
+
+def _costs(state: State) -> bool:
+    return state.state in RUNNABLE and not state.elsewhere
 
 
 def _wanted(trials: Iterable[State]) -> Counter[tuple[str, str]]:
     """How many trials of each task and model are to be run."""
-    return Counter((s.trial.task, s.trial.model) for s in trials if s.state in RUNNABLE)
+    return Counter((s.trial.task, s.trial.model) for s in trials if _costs(s))
 
 
 def _samples(trials: Iterable[State], wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:

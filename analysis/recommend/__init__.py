@@ -68,7 +68,7 @@ class Ranked:
 class Recommendation:
     """The answer for one model, best source first. `weights` are those of the targets that were measured; they sum to 1.
 
-    `conditional`: a single seed stands behind some source, so intervals hold for those very models. `intervals`: there were predictions.
+    `conditional`: a single seed stands behind some source, so intervals hold for those very models. `intervals`: there are any.
     """
 
     task: str
@@ -82,6 +82,7 @@ class Recommendation:
     baseline: str | None = None
     conditional: bool = False
     intervals: bool = False
+    unmeasured: float = 0.0  # the share of the weight that is on languages that nobody measured
     predicted: Predicted | None = None
     notes: tuple[str, ...] = ()
 
@@ -107,9 +108,9 @@ def read(results: Results, options: Options, question: Question) -> tuple[Recomm
         answer = recommend(selected, model, asked.measured, options, question, resampled)
         more = behind.notes if behind else ()
         if asked.unmeasured:
-            answer = replace(answer, predicted=_predicted(plan, selected, model, asked.unmeasured, options, question))
             share = math.fsum(asked.unmeasured.values())
-            more = (*more, f"nobody measured {', '.join(asked.unmeasured)}, which hold {100 * share:.0f} % of the weight")
+            answer = replace(answer, unmeasured=share, predicted=_predicted(plan, selected, model, asked.unmeasured, options, question))
+            more = (*more, f"nobody measured {', '.join(asked.unmeasured)}: {100 * share:.0f} % of the weight")
         answers.append(replace(answer, notes=(*notes, *more, *answer.notes)))
     return tuple(answers)
 

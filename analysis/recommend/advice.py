@@ -35,6 +35,8 @@ def _sentences(answer: Recommendation) -> list[str]:
     sure = "" if math.isnan(best.p_best) else f", best with probability {_probability(best.p_best)}"
     many = len(answer.weights)
     over = f"{kind} over {many} target{'s' * (many != 1)}"
+    if answer.unmeasured:
+        over += f" with {100 * (1 - answer.unmeasured):.0f} % of the weight (nobody measured the rest, see below)"
     found = [f"Fine-tune {MARKUP.escape(answer.model)} on {best.source}: {_points(best.value)}{limits}, {over}{sure}."]
     second = next((other for other in others if other.source == answer.baseline), others[0] if others else None)
     if second and not math.isnan(second.behind):
@@ -43,7 +45,7 @@ def _sentences(answer: Recommendation) -> list[str]:
     if answer.intervals:
         found += _rivals(answer)
     else:
-        found.append("No predictions are stored, so nothing is known of how sure this is.")
+        found.append("Neither predictions nor several seeds are stored, so nothing is known of how sure this is.")
     if answer.conditional:
         found.append("With one seed this holds for these very models: another seed may turn it.")
     return found
@@ -54,7 +56,8 @@ def _rivals(answer: Recommendation) -> list[str]:
     untold = [other.source for other in others if math.isnan(other.p) and not math.isnan(other.value)]
     found = [f"Nothing is known of how sure the difference from {_listed(untold)} is."] if untold else []
     if answer.rivals:
-        return [f"{best.source} cannot be told apart from {_listed(answer.rivals)}.", *found]
+        rivals = sorted(answer.rivals, key=lambda source: source != answer.baseline)  # what the last sentence told of comes first
+        return [f"{best.source} cannot be told apart from {_listed(rivals)}.", *found]
     return found or ["Every other source is significantly worse."]
 
 
@@ -133,7 +136,7 @@ def _of_skill(predicted: Predicted) -> str:
         return errors
     return (
         f"{errors} That does not beat the mean by more than its standard error, so no ranking is given: "
-        "the best guess is the ranking over the targets that were measured."
+        "the best guess is the ranking over the targets that were measured, which `recommend` prints without --targets and --weights."
     )
 
 
@@ -155,6 +158,7 @@ def json(answer: Recommendation) -> dict[str, object]:
         "sources": [_json_source(one) for one in answer.sources],
         "not_worse": list(answer.rivals) if answer.intervals else None,
         "predicted": _json_predicted(answer.predicted) if answer.predicted else None,
+        "unmeasured": answer.unmeasured,
         "notes": list(answer.notes),
     }
 

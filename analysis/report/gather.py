@@ -93,8 +93,9 @@ def _part(results: Results, plan: Plan, scores: pd.DataFrame, options: Options) 
             continue
         known = outcomes.read(results, selected, model)
         finding = _finding(question, model, known)
-        seen = evidence.predictions(results, selected, model, finding) if known else evidence.NOTHING
-        unsaid = {} if known else {f"{selected.task}, {model}": _WHY}
+        answered = known is not None and not known.of_seeds
+        seen = evidence.predictions(results, selected, model, finding) if answered else evidence.NOTHING
+        unsaid = {} if answered else {f"{selected.task}, {model}": _WHY}
         part = _Part(
             findings=(*part.findings, finding),
             illegal=(*part.illegal, *seen.illegal),
@@ -105,7 +106,7 @@ def _part(results: Results, plan: Plan, scores: pd.DataFrame, options: Options) 
     return part
 
 
-_WHY = "its trials left no predictions, so there are no intervals, no tests, no illegal outputs and no examples to show."
+_WHY = "its trials left no predictions, so examples are not resampled, and there are no illegal outputs and no examples to show."
 
 
 def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -> Finding:
@@ -141,10 +142,10 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
         latex=render.render(replace(built, blocks=tuple(blocks)), "latex"),
     )
     place = certainty.order(found.values.loc[sources], drawn, own)
-    return replace(finding, answer=_answer(finding, blocks, place, has_predictions=known is not None))
+    return replace(finding, answer=_answer(finding, blocks, place, known=known))
 
 
-def _answer(found: Finding, blocks: Sequence[Block], place: Order | None, *, has_predictions: bool) -> Answer:
+def _answer(found: Finding, blocks: Sequence[Block], place: Order | None, *, known: outcomes.Outcomes | None) -> Answer:
     """The source in another language with the highest average advantage; without a baseline, the highest average."""
     targets, runs = len(found.targets), found.runs[0]
     compared = [s for s, over in found.baselines.items() if over and not set(transfer.languages(s)) & set(transfer.languages(over))]
@@ -172,8 +173,15 @@ def _answer(found: Finding, blocks: Sequence[Block], place: Order | None, *, has
         like_for_like=max(effects, key=lambda source: effects[source]) if effects else "",
         runs=runs,
         targets=targets,
-        why="" if has_predictions else "How sure that is cannot be said, for there are no predictions to resample: only scores.",
+        why=_what_is_known(known),
     )
+
+
+def _what_is_known(known: outcomes.Outcomes | None) -> str:
+    """What intervals leave out, where no predictions are stored."""
+    if known is None:
+        return "How sure that is cannot be said, for there are no predictions to resample: only scores of single seeds."
+    return "No predictions are stored, so intervals tell of seeds alone, on these very examples." if known.of_seeds else ""
 
 
 def _without_baseline(found: Finding, has_holes: bool, empty: Answer) -> Answer:

@@ -109,9 +109,7 @@ def how_sure(answer: Answer) -> list[str]:
     """How sure that is, and what it would take to be surer, one sentence each."""
     if not answer.best or math.isnan(answer.gain):
         return []
-    if math.isnan(answer.low):
-        return [answer.why] if answer.why else []
-    said = [_tested(answer), _rivals(answer), _needed(answer)]
+    said = [answer.why] if math.isnan(answer.low) else [_tested(answer), _rivals(answer), _needed(answer), answer.why]
     if answer.like_for_like and answer.like_for_like != answer.best:
         said.append(
             f"On the cells that are zero-shot for every source alike, {answer.like_for_like} ranks first: the average above counts "
@@ -125,7 +123,8 @@ def _tested(answer: Answer) -> str:
         return ""
     verdict = "is significant" if answer.sure else "is within what chance gives"
     p = p_value(answer.p) if answer.p < 0.001 else f"= {p_value(answer.p)}"
-    return f"The difference {verdict} (p {p}, corrected for {count(answer.compared, 'source')})."
+    each = "" if answer.sure else "; the interval is for this source by itself, the test for the best of them"
+    return f"The difference {verdict} (p {p}, corrected for {count(answer.compared, 'source')}{each})."
 
 
 def _rivals(answer: Answer) -> str:
@@ -135,7 +134,7 @@ def _rivals(answer: Answer) -> str:
     rivals = f"{named(answer.rivals)} cannot be told apart from it" if answer.rivals else "every other source is surely behind it"
     if math.isnan(answer.chance):
         return f"{who} has the highest average; {rivals}."
-    often = "over 99.9 %" if answer.chance > 0.999 else percent(answer.chance)
+    often = "over 99 %" if answer.chance > 0.99 else f"{100 * answer.chance:.0f} %"
     return f"{who} has the highest average in {often} of the resamples; {rivals}."
 
 

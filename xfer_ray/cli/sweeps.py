@@ -213,7 +213,7 @@ def _print_plan(name: str, written: Plan, states: tuple[State, ...]) -> None:
 
     print(f"{name}: {_counted(planning.counts(states))}")
     for state in states:
-        why = f": {state.reason}" if state.state == "failed" else ""
+        why = f": {state.reason}" if state.state == "failed" or state.elsewhere else ""
         print(f"  {state.state.replace('_', ' '):8} {state.trial.trial}{why}")
     for reason, number in Counter(state.reason for state in states if state.state == "blocked").items():
         print(f"  {number} blocked because {reason}")
