@@ -198,7 +198,9 @@ def test_values_with_predictions_are_those_without(tmp_path, question):
 
 def test_one_seed_and_no_predictions_are_said(tmp_path):
     assert "another seed may turn it" in " ".join(command(folder_of(tmp_path / "a", seeds=1)).split())
-    assert "Neither predictions nor several seeds are stored" in " ".join(command(folder_of(tmp_path / "b", seeds=1, predicted=False)).split())
+    assert "Neither predictions nor several seeds are stored" in " ".join(
+        command(folder_of(tmp_path / "b", seeds=1, predicted=False)).split()
+    )
     assert "nothing is known" not in command(folder_of(tmp_path / "d", seeds=3, predicted=False)), "three seeds tell of themselves"
     assert "another seed" not in command(folder_of(tmp_path / "c", seeds=2))
 
@@ -460,3 +462,24 @@ def test_what_the_page_shows_is_what_the_commands_print(tmp_path, monkeypatch):
         assert ran.exit_code == 0, ran.output
         assert ran.stdout.startswith(printed_there.rstrip("\n")), f"if this is intended, the page should say:\n{ran.stdout}"
     assert len(shown) == 7
+
+
+def test_a_source_that_leads_by_its_own_language_alone_is_said_to(tmp_path):
+    cells = {"en-O": (0.80, 0.60, 0.45), "de-MT-en": (0.70, 0.80, 0.40), "sw-MT-en": (0.68, 0.55, 0.50)}
+    found = answer(cells=cells, weights={"en": 1, "de": 4, "sw": 1})
+    assert (found.sources[0].source, found.like_for_like) == ("de-MT-en", "en-O")
+    said = command(folder_of(tmp_path, cells, seeds=2), "--weights", "en=1,de=4,sw=1")
+    assert "Where its own language does not count (--zero-shot), en-O comes first." in " ".join(said.split())
+    assert answer(cells=cells, weights={"en": 1, "de": 4, "sw": 1}, zero_shot=True).like_for_like == ""
+
+
+def test_sources_that_do_not_differ_get_no_advice(tmp_path):
+    said = command(folder_of(tmp_path, dict.fromkeys(CELLS, (0.6, 0.6, 0.6)), seeds=2))
+    assert said.startswith("No source of tiny differs from another: 100.0, the mean over 3 targets.")
+
+
+def test_weight_that_nobody_measured_stands_in_the_first_sentence_and_in_the_json(tmp_path):
+    folder = folder_of(tmp_path, seeds=2)
+    said = " ".join(command(folder, "--weights", "de=1,nl=3").split())
+    assert "over 1 target with 25 % of the weight (nobody measured the rest, see below)" in said
+    assert json.loads(command(folder, "--weights", "de=1,nl=3", "--json"))["unmeasured"] == pytest.approx(0.75)

@@ -82,6 +82,7 @@ class Recommendation:
     baseline: str | None = None
     conditional: bool = False
     intervals: bool = False
+    like_for_like: str = ""  # the source that comes first where its own language does not count, if it is another one
     unmeasured: float = 0.0  # the share of the weight that is on languages that nobody measured
     predicted: Predicted | None = None
     notes: tuple[str, ...] = ()
@@ -149,12 +150,25 @@ def recommend(  # noqa: PLR0913 (one model, one question, and what there is to a
     known = nothing_known(ranking) if resampled is None else known_of(ranking, matrix, resampled, own)
     return replace(
         answer,
+        like_for_like=_like_for_like(matrix, np.array(list(weights.values())), ranking),
         sources=_best_first(_ranked(i, matrix, runs, ranking, known) for i in range(len(matrix))),
         baseline=measure.baselines(selected, model, options)[str(matrix.index[ranking.best])],
         conditional=known.conditional,
         intervals=not np.isnan(known.low).all(),
         notes=tuple(f"{selected.task}.{model}: not ranked, for {reason}" for reason in _reasons(matrix, ranking)),
     )
+
+
+def _like_for_like(matrix: pd.DataFrame, weights: np.ndarray, ranking: Ranking) -> str:
+    """The best source by zero-shot cells alone, where these compare all sources and another one is first."""
+    if ranking.factors is None or not ranking.counted.all():
+        return ""
+    try:
+        zero_shot = ranking_of(matrix, weights, least=False, zero_shot=True)
+    except DataError:
+        return ""
+    first = "" if np.isnan(zero_shot.values).all() else str(matrix.index[zero_shot.best])
+    return "" if first == str(matrix.index[ranking.best]) else first
 
 
 def _best_first(sources: Iterable[Ranked]) -> tuple[Ranked, ...]:

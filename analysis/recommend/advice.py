@@ -11,6 +11,7 @@ from analysis.recommend.unseen import Predicted
 from analysis.render import KINDS
 
 MARKUP, PAGE = STYLES["text"]
+ALIKE = 1e-9  # values that differ by less differ by rounding
 SHOWN = 3  # rivals in the first line; the table has all
 
 
@@ -37,6 +38,8 @@ def _sentences(answer: Recommendation) -> list[str]:
     over = f"{kind} over {many} target{'s' * (many != 1)}"
     if answer.unmeasured:
         over += f" with {100 * (1 - answer.unmeasured):.0f} % of the weight (nobody measured the rest, see below)"
+    if others and best.value - others[-1].value < ALIKE:
+        return [f"No source of {MARKUP.escape(answer.model)} differs from another: {_points(best.value)}, {over}."]
     found = [f"Fine-tune {MARKUP.escape(answer.model)} on {best.source}: {_points(best.value)}{limits}, {over}{sure}."]
     second = next((other for other in others if other.source == answer.baseline), others[0] if others else None)
     if second and not math.isnan(second.behind):
@@ -46,6 +49,8 @@ def _sentences(answer: Recommendation) -> list[str]:
         found += _rivals(answer)
     else:
         found.append("Neither predictions nor several seeds are stored, so nothing is known of how sure this is.")
+    if answer.like_for_like:
+        found.append(f"Where its own language does not count (--zero-shot), {answer.like_for_like} comes first.")
     if answer.conditional:
         found.append("With one seed this holds for these very models: another seed may turn it.")
     return found

@@ -83,6 +83,8 @@ def headline(answer: Answer) -> str:
         return "No answer yet"
     if math.isnan(answer.gain):
         return f"{answer.best} scores highest"
+    if answer.gain == answer.low == answer.high == 0:
+        return "No source differs"
     if answer.gain <= 0:
         return f"Stay with {answer.over}"
     if math.isnan(answer.p):
