@@ -11,6 +11,9 @@ from analysis.selection import Selected
 from xfer_ray.errors import DataError
 from xfer_ray.results import Results, read_predictions, stems
 
+FEWEST = 10  # examples of a target: of one, no resample differs from another, and all that differs would be significant
+SAME = 1e-6  # a score and the mean of its predictions differ by rounding alone
+
 
 @dataclass(frozen=True)
 class Block:
@@ -50,24 +53,40 @@ def read(results: Results, selected: Selected, model: str) -> Outcomes | None:
 
     A source of which one trial lacks them is left out as a whole and named in the notes: its average would not be that of its scores.
     """
-    metric, there = selected.metrics[model], stems(results, "predictions", ".parquet")
-    rows = selected.of(model)[["source", "seed", "trial", "selection"]].drop_duplicates()
-    frames: dict[tuple[str, int], pd.DataFrame] = {}
-    lacking: dict[str, str] = {}
-    for source, seed, trial, selection in sorted(rows.itertuples(index=False, name=None)):
-        found = _of_trial(results, trial, selection, metric) if trial in there else None
-        if found is None:
-            lacking.setdefault(source, trial)
-        else:
-            frames[source, seed] = found
+    frames, lacking = _answers(results, selected, model)
     seeds = {s: tuple(sorted(seed for source, seed in frames if source == s)) for s in selected.sources if s not in lacking}
     seeds = {source: held for source, held in seeds.items() if held}
     if not seeds:
         return _of_seeds(selected, model)
     held = {source: [frames[source, seed] for seed in of] for source, of in seeds.items()}
     together = [selected.facts.targets] if selected.facts.parallel else [(target,) for target in selected.facts.targets]
-    notes = tuple(f"no intervals for {source}: {trial} left no predictions with {metric}" for source, trial in lacking.items())
-    return Outcomes(model, selected.facts.targets, seeds, tuple(_block(targets, held) for targets in together), notes)
+    blocks = tuple(_block(targets, held) for targets in together)
+    few = ", ".join(target for block in blocks if len(block.items) < FEWEST for target in block.targets)
+    notes = [f"no intervals for {source}: {trial} left no predictions with {selected.metrics[model]}" for source, trial in lacking.items()]
+    notes += [f"no intervals on {few}: fewer than {FEWEST} examples are too few to be drawn anew"] * bool(few)
+    blocks = tuple(_untold(block) if len(block.items) < FEWEST else block for block in blocks)
+    return Outcomes(model, selected.facts.targets, seeds, blocks, tuple(notes))
+
+
+def _answers(results: Results, selected: Selected, model: str) -> tuple[dict[tuple[str, int], pd.DataFrame], dict[str, str]]:
+    """What each trial answered, by source and seed; and by source a trial that left no predictions with the metric."""
+    mine, there = selected.of(model), stems(results, "predictions", ".parquet")
+    frames: dict[tuple[str, int], pd.DataFrame] = {}
+    lacking: dict[str, str] = {}
+    rows = mine[["source", "seed", "trial", "selection"]].drop_duplicates()
+    for source, seed, trial, selection in sorted(rows.itertuples(index=False, name=None)):
+        found = _of_trial(results, trial, selection, selected.metrics[model]) if trial in there else None
+        if found is None:
+            lacking.setdefault(source, trial)
+        else:
+            _refuse_others(found, trial, mine[mine["trial"] == trial].set_index("target"))
+            frames[source, seed] = found
+    return frames, lacking
+
+
+def _untold(block: Block) -> Block:
+    """The block as if nobody had answered."""
+    return Block(block.targets, block.items, {source: np.full_like(scores, np.nan) for source, scores in block.scores.items()})
 
 
 def _of_seeds(selected: Selected, model: str) -> Outcomes | None:
@@ -92,10 +111,23 @@ def _of_trial(results: Results, trial: str, selection: str, metric: str) -> pd.D
     found = read_predictions(results, trial, ("target", "selection", "example", metric))
     if metric not in found:
         return None
+    if not {"target", "selection", "example"} <= {*found} or not pd.api.types.is_float_dtype(found[metric]) or found.isna().any(axis=None):
+        raise DataError(f"the predictions of {trial} do not have the columns of predictions; `xfer-ray check` says more")
     found = found[found["selection"] == selection]
     if found.duplicated(["target", "example"]).any():
         raise DataError(f"the predictions of {trial} hold an example of a target more than once; `xfer-ray check` says more")
     return found.pivot(index="example", columns="target", values=metric)
+
+
+def _refuse_others(found: pd.DataFrame, trial: str, scores: pd.DataFrame) -> None:
+    """Refuse answers that are not those that were scored: their intervals would stand beside the scores as if they were theirs."""
+    for target, number, score in zip(map(str, scores.index), scores["n"], scores["score"], strict=True):
+        there = found[target].dropna() if target in found else pd.Series(dtype=float)
+        if (number and len(there) != number) or not abs(there.mean() - score) <= SAME:
+            raise DataError(
+                f"the predictions of {trial} on {target} are not those that its score sums up: {len(there)} of mean {there.mean():.4f}, "
+                f"not {number} of {score:.4f}; `xfer-ray check --repair` moves both away, and the next run does it again"
+            )
 
 
 def _block(targets: tuple[str, ...], held: Mapping[str, list[pd.DataFrame]]) -> Block:

@@ -310,3 +310,13 @@ def test_mixtures_and_hostile_names_do_no_harm():
     one = correlates.Correlates(evil, evil, evil, "ability", (), (evil,), {evil: {"en-O": math.nan}})
     assert "\x1b" not in correlates.text((one,))
     assert json.dumps(correlates.json(one), allow_nan=False)
+
+
+def test_without_a_zero_shot_cell_nothing_correlates(tmp_path):
+    table = tmp_path / "own.csv"
+    table.write_text("task,model,source,seed,target,metric,score\nmine,tiny,en,0,en,accuracy,0.5\n")
+    storage = str(tmp_path / "results")
+    assert CliRunner().invoke(app, ["import", str(table), "--storage", storage]).exit_code == 0
+    done = CliRunner().invoke(app, ["correlates", f"{storage}/own", "--baseline", "en-O"])
+    assert done.exit_code == 0, done.output
+    assert "too few" in done.stdout

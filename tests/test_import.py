@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import pytest
 
-from xfer_ray import results
+from xfer_ray import importing, results
 from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
@@ -138,6 +138,8 @@ def test_percent_is_asked_for_and_taken(take):
         ("pawsx,m,en,0,en,accuracy,nan", "row 5: score is nan, not a fraction"),
         ("pawsx,m,en,0,en,accuracy,inf", "row 5: score is inf, not a fraction"),
         ("pawsx,m,en,0,en,accuracy,high", "row 5: score is 'high', which is not a number"),
+        ("pawsx,m,en,0,en,accuracy,0_1", "row 5: score is '0_1', which is not a number"),
+        ("pawsx,m,en,1_0,en,accuracy,0.5", "row 5: seed is '1_0', which is not a number"),
         ("pawsx,m,en,0,en,accuracy,", "row 5: score is '', which is not a number"),
         ("pawsx,m,en,-1,en,accuracy,0.5", "row 5: seed is '-1'; give an integer of at least 0"),
         ("pawsx,m,en,0.5,en,accuracy,0.5", "row 5: seed is '0.5'; give an integer of at least 0"),
@@ -198,3 +200,17 @@ def test_names_with_slashes_and_spaces_are_kept_in_the_table_and_tamed_in_the_fi
     assert results.read_scores(found)[["task", "model"]].values.tolist() == [["my task", "xlm-r/large"]]
     (trial,) = results.done(found)
     assert trial.startswith("my%20task.xlm-r%2Flarge.en-O.s0-")
+
+
+def test_what_another_import_brings_meanwhile_is_not_lost(take, monkeypatch):
+    put, done = importing.put_scores, []
+
+    def interrupted(found, rows):
+        if not done:
+            done.append(True)
+            take(*PAIR[:2])
+        put(found, rows)
+
+    monkeypatch.setattr(importing, "put_scores", interrupted)
+    found = take("xnli,mBERT,en,0,en,accuracy,0.8")
+    assert {trial.model for trial in results.read_plan(found).trials} == {"mBERT", "mT5-Base"}

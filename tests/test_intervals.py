@@ -5,6 +5,7 @@ import io
 import random
 
 import numpy as np
+import pyarrow
 import pytest
 import scipy.stats
 from committed import DIGEST, scores_of
@@ -16,6 +17,7 @@ from analysis.selection import Options, select
 from analysis.significance import Contrast, mean_over
 from xfer_ray import commit, results
 from xfer_ray.cli import app
+from xfer_ray.errors import DataError
 from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
 from xfer_ray.storage import open_storage
 
@@ -210,3 +212,36 @@ def test_predictions_that_hold_an_example_twice_are_refused(tmp_path):
     found.storage.replace(found.table("predictions", trial), results.to_bytes(results.predictions_table([*twice, *twice[:1]])))
     asked = CliRunner().invoke(app, ["tables", f"{found.url}".removeprefix("file://")])
     assert "more than once" in str(asked.exception)
+
+
+def rewritten(found: Results, change, source: str = "ru-MT-en") -> None:
+    """The predictions of a source's first trial, changed."""
+    path = found.table("predictions", f"toy.tiny.{source}.s0-{DIGEST}")
+    frame = results.from_bytes(found.storage.read(path), path).to_pandas()
+    found.storage.replace(path, results.to_bytes(pyarrow.Table.from_pandas(change(frame), preserve_index=False)))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda frame: frame.assign(accuracy=1.0), "on en-O are not those that its score sums up: 150 of mean 1.0000, not 150 of 0."),
+        (lambda frame: frame.iloc[: len(frame) // 2], "are not those that its score sums up"),
+        (lambda frame: frame[frame["target"] != "ru-HT-en"], "on ru-HT-en are not those that its score sums up: 0 of mean nan"),
+        (lambda frame: frame.iloc[:0], "are not those that its score sums up: 0 of mean nan"),
+        (lambda frame: frame.drop(columns="example"), "do not have the columns of predictions"),
+        (lambda frame: frame.assign(accuracy=np.nan), "do not have the columns of predictions"),
+        (lambda frame: frame.assign(accuracy="1"), "do not have the columns of predictions"),
+    ],
+)
+def test_predictions_that_are_not_those_of_the_scores_are_refused(tmp_path, change, sentence):
+    found = folder(tmp_path, seeds=1)
+    rewritten(found, change)
+    with pytest.raises(DataError, match=sentence):
+        tables.read(found, Options())
+    assert tables.read(found, Options(marks=False)).blocks, "the scores themselves are as they were"
+
+
+def test_too_few_examples_are_not_drawn_anew(tmp_path):
+    built = tables.read(folder(tmp_path, seeds=1, items=9), Options())
+    assert built.notes == ("no intervals on en-O, de-HT-en, ru-HT-en: fewer than 10 examples are too few to be drawn anew",)
+    assert built.intervals == ()

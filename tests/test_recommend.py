@@ -483,3 +483,15 @@ def test_weight_that_nobody_measured_stands_in_the_first_sentence_and_in_the_jso
     said = " ".join(command(folder, "--weights", "de=1,nl=3").split())
     assert "over 1 target with 25 % of the weight (nobody measured the rest, see below)" in said
     assert json.loads(command(folder, "--weights", "de=1,nl=3", "--json"))["unmeasured"] == pytest.approx(0.75)
+
+
+def test_a_source_alone_is_not_called_the_best(tmp_path):
+    said = " ".join(command(folder_of(tmp_path, {"en-O": CELLS["en-O"]}, seeds=2, normalized=False)).split())
+    assert "No other source is ranked, so there is nothing to compare it with." in said
+    assert "probability" not in said.partition("source |")[0]
+    assert "Every other source" not in said
+
+
+def test_weights_of_many_targets_are_no_name_of_a_file():
+    text = ",".join(f"{a}{b}=0.0666666667" for a in "abcde" for b in "abcde")
+    assert len(weights_of(text)) == 25

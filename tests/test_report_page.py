@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from analysis.report import gather, page
 from xfer_ray import cli, commit, records, results
-from xfer_ray.errors import SetupError
+from xfer_ray.errors import SetupError, StorageError
 from xfer_ray.storage import open_storage
 
 pytest.importorskip("matplotlib")
@@ -199,3 +199,23 @@ def test_a_cell_leads_to_its_examples_though_they_are_folded(toy, tmp_path):
 @browser
 def test_nothing_hostile_runs_in_a_browser(hostile, tmp_path):
     assert "owned" not in shown(hostile.replace("<details", "<details open"), tmp_path, 390)[2]
+
+
+def test_names_that_look_alike_without_their_letters_have_files_of_their_own():
+    names = ["\u6a21\u578b", "\u6d4b\u8bd5", "a b", "a/b", "a_b"]
+    assert len({page.anchor("toy", name) for name in names}) == 5
+    assert page.anchor("toy", "tiny", "de-MT-en") == "toy.tiny.de-MT-en"
+
+
+def test_a_page_is_named_by_its_folder_and_replaces_the_one_before_whole(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(toy.results.url.removeprefix("file://"), tmp_path / "in" / "mine")
+    plan = tmp_path / "in" / "mine" / "sweep.json"
+    plan.write_text(plan.read_text().replace('"sweep": "mine"', '"sweep": "../elsewhere"', 1))
+    (tmp_path / "mine-report.html").write_text("before")
+    done = CliRunner().invoke(cli.app, ["report", "in/mine"])
+    assert done.stdout == "wrote mine-report.html\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in", "mine-report.html"]
+    onto = CliRunner().invoke(cli.app, ["report", "in/mine", "--output", "in"])
+    assert isinstance(onto.exception, StorageError)
+    assert "cannot write in: Is a directory" in str(onto.exception)

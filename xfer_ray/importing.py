@@ -76,7 +76,11 @@ def import_scores(file: Path, storage: Storage, *, name: str, percent: bool, kno
     now = datetime.now(UTC)
     for planned, mine in trials.items():
         put_scores(results, [_score(name, planned, row, now) for row in mine])
-    write_plan(results, _merged(before, trials, known))
+    while not set(trials) <= set(before.trials):  # another import at the same time may have put its own plan in between
+        before = read_plan(results) if has_plan(results) else before
+        _refuse_others(file, before, trials)
+        write_plan(results, _merged(before, trials, known))
+        before = read_plan(results)
     return results
 
 
@@ -182,7 +186,7 @@ def _corpus(text: str, column: str, where: str, parse: Callable[[str], Source]) 
 
 def _number(text: str, column: str, where: str) -> float:
     try:
-        return float(text)
+        return float(text.replace("_", "?"))  # Python's 1_000 is nobody else's number
     except ValueError:
         raise DataError(f"{where}: {column} is {text!r}, which is not a number") from None
 

@@ -110,7 +110,7 @@ def _of_pairs(rest: pd.DataFrame, factor: Factor, table: pd.DataFrame, generator
     known = set(_complete(table))
     there = [(i, j) for i, j in np.argwhere(rest.notna().to_numpy()).tolist()]
     pairs = [(str(rest.index[i]), str(rest.columns[j])) for i, j in there]
-    left = rest.to_numpy(dtype=float)[tuple(np.array(there).reshape(-1, 2).T)]
+    left = rest.to_numpy(dtype=float)[tuple(np.array(there, dtype=int).reshape(-1, 2).T)]
     cells = {pair: y for pair, y in zip(pairs, left.tolist(), strict=True) if set(map(only_language, pair)) <= known}
     order = list(dict.fromkeys(only_language(name) for pair in cells for name in pair))
     if len(order) < FEWEST:

@@ -33,7 +33,8 @@ def _sentences(answer: Recommendation) -> list[str]:
     best, *others = answer.sources
     kind = "the least" if answer.measure == "worst" else "the mean" if len(set(answer.weights.values())) == 1 else "the weighted mean"
     limits = f" {_limits(best.low, best.high)}" if answer.intervals else ""
-    sure = "" if math.isnan(best.p_best) else f", best with probability {_probability(best.p_best)}"
+    alone = all(math.isnan(other.value) for other in others)
+    sure = "" if alone or math.isnan(best.p_best) else f", best with probability {_probability(best.p_best)}"
     many = len(answer.weights)
     over = f"{kind} over {many} target{'s' * (many != 1)}"
     if answer.unmeasured:
@@ -57,8 +58,10 @@ def _sentences(answer: Recommendation) -> list[str]:
 
 
 def _rivals(answer: Recommendation) -> list[str]:
-    best, *others = answer.sources
-    untold = [other.source for other in others if math.isnan(other.p) and not math.isnan(other.value)]
+    best, *others = (one for one in answer.sources if not math.isnan(one.value))
+    if not others:
+        return ["No other source is ranked, so there is nothing to compare it with."]
+    untold = [other.source for other in others if math.isnan(other.p)]
     found = [f"Nothing is known of how sure the difference from {_listed(untold)} is."] if untold else []
     if answer.rivals:
         rivals = sorted(answer.rivals, key=lambda source: source != answer.baseline)  # what the last sentence told of comes first

@@ -74,9 +74,9 @@ def weights_of(text: str) -> dict[str, float]:
     A file has a header with a column `target` or `language` and one `weight`, `speakers` or `traffic`; others are left alone.
     """
     file = Path(text)
-    if "=" in text and not file.is_file():
+    if "=" in text and not _is_file(file):
         pairs = [tuple(part.strip() for part in pair.partition("=")[::2]) for pair in text.split(",")]
-    elif file.is_file():
+    elif _is_file(file):
         pairs = _rows(file)
     else:
         raise DeclarationError(f"--weights {text!r} is neither a file nor weights such as de=0.5,fr=0.5")
@@ -90,6 +90,13 @@ def weights_of(text: str) -> dict[str, float]:
     if not math.isfinite(sum(found.values())):
         raise DeclarationError(f"the weights of --weights {text!r} add up to more than a number can hold; give smaller ones")
     return found
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # weights of fifteen targets are longer than any name of a file
+        return False
 
 
 def _weight(name: str, number: str) -> float:

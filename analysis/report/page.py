@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,9 @@ def save_figures(report: Report, folder: Path) -> list[Path]:
 
 def anchor(*names: str) -> str:
     """A name for an element or a file: letters, digits, dots and hyphens."""
-    return re.sub(r"[^A-Za-z0-9.-]", "_", ".".join(names))
+    whole = ".".join(names)
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", whole)
+    return plain if plain == whole else f"{plain}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def _grouped(report: Report) -> Mapping[str, list[Finding]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xfer_ray.cli.options import AsJson, Baseline, Denominators, Metric, OneModel, OneTask, ResultsFolder, Selection, Split, open_results
-from xfer_ray.errors import DeclarationError
+from xfer_ray.errors import DeclarationError, StorageError
 
 
 def report(
@@ -32,14 +35,38 @@ def report(
     options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
     found = open_results(results_folder)
     gathered = gather.read(found, options)
-    file = output or Path(f"{gathered.sweep}-report.html")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page.render(gathered), encoding="utf-8")
+    file = output or Path(f"{found.sweep}-report.html")
+    _put(file, page.render(gathered))
     print(f"wrote {file}")
     if figures is not None:
-        print(f"wrote {len(page.save_figures(gathered, figures))} figures into {figures}")
+        with _explained(figures):
+            print(f"wrote {len(page.save_figures(gathered, figures))} figures into {figures}")
     for note in gathered.notes:
         print(note, file=sys.stderr)
+
+
+def _put(file: Path, text: str) -> None:
+    """A file that is whole or as it was before; what is no ordinary file, such as /dev/stdout, is written to."""
+    part = file.with_name(f".{os.getpid()}.part")
+    with _explained(file):
+        if file.exists() and not file.is_file():
+            file.write_text(text, encoding="utf-8")
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """What cannot be written, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {file}: {error.strerror or error}; name another place") from error
 
 
 def recommend(
