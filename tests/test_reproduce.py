@@ -423,3 +423,12 @@ def test_a_contrast_of_a_source_that_is_not_there_is_a_hole():
     evidence = of_printed(TABLES[5], "mbert")
     asked = [contrast("fr-MT-en", ("en-O",)), contrast("en-O", ("ro-HT-en",)), contrast("en-O", ("en-O",), "fr-MT-en")]
     assert all(math.isnan(one.value) for one in estimated(evidence, asked))
+
+
+def test_another_metric_than_the_printed_one_is_named_and_not_compared(tmp_path):
+    file = tmp_path / "f1.csv"
+    file.write_text("task,model,source,seed,target,metric,score\nxnli,mbert,en,0,en,f1,0.8\nxquad,mbert,en,0,en,f1,0.8\n")
+    found = import_scores(file, open_storage(str(tmp_path / "results")), name="f1", percent=False, known=KNOWN.get)
+    told = reproduce.read(found, "turc2021", note=str)
+    assert "xnli.mbert is scored by f1, and Table 2 prints accuracy: not compared" in told.notes
+    assert [bool(one.cells) for one in told.comparisons if one.model == "mbert" and one.table in (2, 5)] == [False, True]

@@ -66,8 +66,12 @@ def read(found: Results, paper: str, *, resamples: int = significance.RESAMPLES,
     evidence: dict[Key, Evidence] = {}
     notes: dict[str, None] = {}
     for table, model in wanted:
-        note(f"{table.task} with {model}: {resamples} resamples")
         selected = select(plan, scores, Options(task=table.task, model=model))
+        metric = selected.metrics[model]
+        if metric not in table.metrics:
+            notes[f"{table.task}.{model} is scored by {metric}, and Table {table.number} prints {table.metrics[0]}: not compared"] = None
+            continue
+        note(f"{table.task} with {model}: {resamples} resamples")
         options = _options(table, selected)
         known = outcomes.read(found, selected, model)
         resampled = None if known is None else significance.resample(known, resamples=resamples, seed=seed)

@@ -46,6 +46,11 @@ class Printed:
         return self.groups["All"]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """By which its values are: accuracy in Tables 2 to 4, else F1, of which mT5's authors score padded text."""
+        return ("accuracy",) if self.number in (2, 3, 4) else ("f1", "f1_padded")
+
+    @property
     def models(self) -> tuple[str, ...]:
         """By the names of `xfer_ray.models`."""
         return tuple(dict.fromkeys(model for model, _ in self.rows))
