@@ -220,12 +220,26 @@ def estimates(resampled: Resampled, factors: Array, denominators: Mapping[str, s
     return _summed_up(np.where(held.any(axis=(1, 2)), np.nan, value), drawn, conditional)
 
 
+def unbounded(resampled: Resampled, denominators: Mapping[str, str]) -> tuple[str, ...]:
+    """The targets whose denominator is 0 in some resample, so that no ratio there has bounds."""
+    own = _rows_of(resampled, denominators)
+    return tuple(target for target, zero in zip(resampled.targets, _may_be_0(resampled, own), strict=True) if zero)
+
+
 def _own(resampled: Resampled, denominators: Mapping[str, str]) -> NDArray[np.int_]:
-    """For each target the row of its denominator; -1 where there is none, or where it may be 0, so that no ratio has bounds."""
+    """For each target the row of its denominator; -1 where there is none, or where it may be 0."""
+    own = _rows_of(resampled, denominators)
+    return np.where(_may_be_0(resampled, own), -1, own)
+
+
+def _rows_of(resampled: Resampled, denominators: Mapping[str, str]) -> NDArray[np.int_]:
     row = {source: i for i, source in enumerate(resampled.sources)}
-    own = np.array([row.get(denominators.get(target, ""), -1) for target in resampled.targets])
-    zero = (resampled.draws[:, own, np.arange(len(own))] == 0).any(axis=0)
-    return np.where(zero, -1, own)
+    return np.array([row.get(denominators.get(target, ""), -1) for target in resampled.targets])
+
+
+def _may_be_0(resampled: Resampled, own: NDArray[np.int_]) -> NDArray[np.bool_]:
+    zero: NDArray[np.bool_] = (own >= 0) & (resampled.draws[:, own, np.arange(len(own))] == 0).any(axis=0)
+    return zero
 
 
 def _measured(abilities: Array, own: NDArray[np.int_] | None) -> Array:

@@ -15,6 +15,7 @@ from analysis.intervals import judged
 from analysis.measure import Measured
 from analysis.outcomes import Outcomes
 from analysis.selection import Options, Selected, planned_scores, select
+from analysis.significance import Resampled
 from analysis.transfer import Groups
 from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, Results, done, read_plan
@@ -59,6 +60,7 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
     shown = [model for model in selected.models if not selected.of(model).empty]
     told = by_example if by_example and options.seed_mean == "scores" else _nothing
     held = {model: told(selected, model) for model in shown}
+    drawn = {model: significance.resample(found) for model, found in held.items() if found}
     return Tables(
         layout=options.layout,
         values=options.values,
@@ -70,9 +72,9 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
         blocks=tuple(
             replace(block, metric=selected.metrics[model])
             for model in shown
-            for block in blocks_of(selected, model, normalized, options, _judge(selected, held[model], normalized, options))
+            for block in blocks_of(selected, model, normalized, options, _judge(selected, drawn.get(model), normalized, options))
         ),
-        notes=(*measure.notes(selected, normalized, options), *_unsure(held, options)),
+        notes=(*measure.notes(selected, normalized, options), *_unsure(held, options), *_unbounded(selected, drawn, normalized, options)),
         of_seeds=any(found is not None and found.of_seeds for found in held.values()),
     )
 
@@ -81,18 +83,30 @@ def _nothing(selected: Selected, model: str) -> None:
     """The answers of no trial."""
 
 
-def _judge(selected: Selected, held: Outcomes | None, normalized: bool, options: Options) -> Judge:
+def _judge(selected: Selected, resampled: Resampled | None, normalized: bool, options: Options) -> Judge:
     """What tells the error of a block of one model; nothing where no predictions are at hand."""
-    if held is None:
+    if resampled is None:
         return lambda block, _: block
-    resampled = significance.resample(held)
     groups = {"All": selected.facts.targets} if options.layout == "provenance" else selected.facts.groups
 
     def judge(block: Block, choice: str | None) -> Block:
-        own = {target: source for target, source in measure.denominators(selected, choice).items() if source} if normalized else None
+        own = _denominators(selected, choice) if normalized else None
         return judged(block, selected.facts.targets, groups, resampled, own=own, common=options.values == "common")
 
     return judge
+
+
+def _denominators(selected: Selected, choice: str | None) -> dict[str, str]:
+    return {target: source for target, source in measure.denominators(selected, choice).items() if source}
+
+
+def _unbounded(selected: Selected, drawn: Mapping[str, Resampled], normalized: bool, options: Options) -> Iterator[str]:
+    """Where a ratio has no bounds, for its denominator may be 0."""
+    choices = PROVENANCES if options.layout == "provenance" else (options.denominators,)
+    for model, resampled in drawn.items() if normalized else ():
+        targets = dict.fromkeys(t for choice in choices for t in significance.unbounded(resampled, _denominators(selected, choice)))
+        if targets:
+            yield f"no intervals of {model} on {', '.join(targets)}: among so few right answers a resample may have none to divide by"
 
 
 def _unsure(held: Mapping[str, Outcomes | None], options: Options) -> Iterator[str]:

@@ -245,3 +245,11 @@ def test_too_few_examples_are_not_drawn_anew(tmp_path):
     built = tables.read(folder(tmp_path, seeds=1, items=9), Options())
     assert built.notes == ("no intervals on en-O, de-HT-en, ru-HT-en: fewer than 10 examples are too few to be drawn anew",)
     assert built.intervals == ()
+
+
+def test_a_denominator_that_may_be_0_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(TRUTH, "ru-MT-en", (0.5, 0.5, 0.25))
+    built = tables.read(folder(tmp_path, seeds=1, items=20), Options())
+    assert "no intervals of tiny on ru-HT-en: among so few right answers a resample may have none to divide by" in built.notes
+    assert row_of(built, "de-MT-en").intervals[2] is None
+    assert row_of(built, "de-MT-en").intervals[1] is not None
