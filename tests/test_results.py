@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import random
 import threading
 import time
@@ -235,6 +236,26 @@ def test_a_foreign_plan_is_refused(sweep, tmp_path, text, sentence):
     (tmp_path / "toy" / "sweep.json").write_text(text)
     with pytest.raises(DataError, match=sentence):
         results.read_plan(sweep)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda plan: plan.update(tasks={}), "its tasks lack toy"),
+        (lambda plan: plan["tasks"]["toy"].update(targets=["en-O", 7]), "is not a plan of a sweep"),
+        (lambda plan: plan["tasks"]["toy"].update(targets=["en_O"]), "corpus 'en_O' is not spelled like"),
+        (lambda plan: plan["tasks"]["toy"].update(baseline=3), "is not a plan of a sweep"),
+        (lambda plan: plan["tasks"]["toy"].update(groups={}), "lack All"),
+        (lambda plan: plan["tasks"]["toy"]["groups"].update(Far=["xx-O"]), "hold other targets: xx-O"),
+    ],
+)
+def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path, change, sentence):
+    found = sweep_in(tmp_path)
+    plan = json.loads((tmp_path / "toy" / "sweep.json").read_text())
+    change(plan)
+    (tmp_path / "toy" / "sweep.json").write_text(json.dumps(plan))
+    with pytest.raises(DataError, match=sentence):
+        results.read_plan(found)
 
 
 def test_a_sweep_without_a_plan_says_so(tmp_path):

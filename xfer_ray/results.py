@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from xfer_ray.core import Model, Score, Sweep, Task
-from xfer_ray.errors import DataError
+from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.recipe import Pretraining
-from xfer_ray.sources import Example
+from xfer_ray.sources import Example, parse_source
 from xfer_ray.storage import Storage
 
 if TYPE_CHECKING:
@@ -369,13 +369,12 @@ def read_plan(results: Results) -> Plan:
     if found.get("version") != PLAN_VERSION:
         raise DataError(f"{results.url}/sweep.json has version {found.get('version')}; this program reads version {PLAN_VERSION}")
     try:
-        return Plan(
-            found["sweep"],
-            tuple(PlannedTrial(**trial) for trial in found["trials"]),
-            {name: _task_facts(**facts) for name, facts in found["tasks"].items()},
-            {name: ModelFacts(**facts) for name, facts in found["models"].items()},
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        trials = tuple(PlannedTrial(**trial) for trial in found["trials"])
+        tasks = {name: _task_facts(**facts) for name, facts in found["tasks"].items()}
+        if strange := {trial.task for trial in trials} - set(tasks):
+            raise ValueError(f"its tasks lack {', '.join(map(str, strange))}")
+        return Plan(found["sweep"], trials, tasks, {name: ModelFacts(**facts) for name, facts in found["models"].items()})
+    except (KeyError, TypeError, AttributeError, ValueError, DeclarationError) as error:
         raise DataError(
             f"{results.url}/sweep.json is not a plan of a sweep: {error}; delete it, and the next `xfer-ray run` writes it again"
         ) from error
@@ -383,7 +382,14 @@ def read_plan(results: Results) -> Plan:
 
 def _task_facts(**found: typing.Any) -> TaskFacts:  # noqa: ANN401
     lists = {name: tuple(found[name]) for name in ("targets", "metrics", "denominators")}
-    return TaskFacts(**{**found, **lists, "groups": {name: tuple(targets) for name, targets in found["groups"].items()}})
+    facts = TaskFacts(**{**found, **lists, "groups": {name: tuple(targets) for name, targets in found["groups"].items()}})
+    for corpus in (*facts.targets, *facts.denominators, *filter(None, [facts.baseline])):
+        if str(parse_source(corpus)) != corpus:
+            raise ValueError(f"{corpus} is not spelled {parse_source(corpus)}")
+    odd = {target for targets in facts.groups.values() for target in targets} - set(facts.targets)
+    if odd or "All" not in facts.groups:
+        raise ValueError(f"its groups {', '.join(facts.groups)} lack All, or hold other targets: {', '.join(map(str, odd)) or 'none'}")
+    return facts
 
 
 def recorded_revisions(results: Results) -> dict[str, str]:
