@@ -1,6 +1,7 @@
 """What each example scored: the predictions of one model as arrays, laid side by side for resampling."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +72,13 @@ def read(results: Results, selected: Selected, model: str) -> Outcomes | None:
 def _answers(results: Results, selected: Selected, model: str) -> tuple[dict[tuple[str, int], pd.DataFrame], dict[str, str]]:
     """What each trial answered, by source and seed; and by source a trial that left no predictions with the metric."""
     mine, there = selected.of(model), stems(results, "predictions", ".parquet")
+    rows = sorted(mine[["source", "seed", "trial", "selection"]].drop_duplicates().itertuples(index=False, name=None))
+    metric = selected.metrics[model]
+    with ThreadPoolExecutor() as pool:  # a bucket answers after a while
+        tables = list(pool.map(lambda row: _of_trial(results, *row[2:], metric) if row[2] in there else None, rows))
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     lacking: dict[str, str] = {}
-    rows = mine[["source", "seed", "trial", "selection"]].drop_duplicates()
-    for source, seed, trial, selection in sorted(rows.itertuples(index=False, name=None)):
-        found = _of_trial(results, trial, selection, selected.metrics[model]) if trial in there else None
+    for (source, seed, trial, _), found in zip(rows, tables, strict=True):
         if found is None:
             lacking.setdefault(source, trial)
         else:
