@@ -75,7 +75,7 @@ def _answers(results: Results, selected: Selected, model: str) -> tuple[dict[tup
     rows = sorted(mine[["source", "seed", "trial", "selection"]].drop_duplicates().itertuples(index=False, name=None))
     metric = selected.metrics[model]
     with ThreadPoolExecutor() as pool:  # a bucket answers after a while
-        tables = list(pool.map(lambda row: _of_trial(results, *row[2:], metric) if row[2] in there else None, rows))
+        tables = list(pool.map(lambda row: _of_trial(results, row[2], row[3], metric) if row[2] in there else None, rows))
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     lacking: dict[str, str] = {}
     for (source, seed, trial, _), found in zip(rows, tables, strict=True):
@@ -141,7 +141,19 @@ def _block(targets: tuple[str, ...], held: Mapping[str, list[pd.DataFrame]]) -> 
         source: np.stack([(frame if frame.index.equals(items) else frame.reindex(items)).to_numpy(dtype=float) for frame in frames])
         for source, frames in by_source.items()
     }
+    _refuse_unpaired(targets, scores)
     return Block(targets, tuple(map(str, items)), scores)
+
+
+def _refuse_unpaired(targets: tuple[str, ...], scores: Mapping[str, NDArray[np.float64]]) -> None:
+    """Refuse sources that answered different examples of a target: nothing would cancel between them."""
+    asked: dict[str, tuple[str, NDArray[np.bool_]]] = {}
+    for source, found in scores.items():
+        answered: NDArray[np.bool_] = (~np.isnan(found)).all(axis=0)
+        for target, there in zip(targets, answered.T, strict=True):
+            other, theirs = asked.setdefault(target, (source, there)) if there.any() else (source, there)
+            if (there != theirs).any():
+                raise DataError(f"{other} and {source} answered different examples of {target}; `xfer-ray check` says more")
 
 
 def _union(indices: list[pd.Index]) -> pd.Index:

@@ -253,3 +253,10 @@ def test_a_denominator_that_may_be_0_is_named(tmp_path, monkeypatch):
     assert "no intervals of tiny on ru-HT-en: among so few right answers a resample may have none to divide by" in built.notes
     assert row_of(built, "de-MT-en").intervals[2] is None
     assert row_of(built, "de-MT-en").intervals[1] is not None
+
+
+def test_sources_that_answered_different_examples_are_refused(tmp_path):
+    found = folder(tmp_path, seeds=1)
+    rewritten(found, lambda frame: frame.assign(example="other " + frame["example"]))
+    with pytest.raises(DataError, match="en-O and ru-MT-en answered different examples of en-O"):
+        tables.read(found, Options())
