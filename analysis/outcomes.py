@@ -149,7 +149,7 @@ def _refuse_unpaired(targets: tuple[str, ...], scores: Mapping[str, NDArray[np.f
     """Refuse sources that answered different examples of a target: nothing would cancel between them."""
     asked: dict[str, tuple[str, NDArray[np.bool_]]] = {}
     for source, found in scores.items():
-        answered: NDArray[np.bool_] = (~np.isnan(found)).all(axis=0)
+        answered = ~np.isnan(found.sum(axis=0))  # (items x targets), by every seed
         for target, there in zip(targets, answered.T, strict=True):
             other, theirs = asked.setdefault(target, (source, there)) if there.any() else (source, there)
             if (there != theirs).any():
