@@ -147,6 +147,7 @@ def test_a_sweep_file_that_exits_is_named(toy):
     assert (plan.returncode, plan.stderr.strip()) == (2, "xfer-ray: toy.py:2: SystemExit: 0")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_made_fails_its_trials_and_no_other(toy):
     replaced(
         toy,

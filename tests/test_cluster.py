@@ -16,6 +16,7 @@ def cluster():
     made.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F6", injected="a node of a cluster is removed while it works")
 def test_a_lost_node_costs_no_result(tmp_path, cluster):
     calm = tmp_path / "calm"

@@ -380,6 +380,7 @@ def sick(head, house, environment):
             node.end()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F37", injected="nodes that tell other versions")
 @needs_namespaces
 def test_nodes_that_differ_or_hang_are_named(sick):

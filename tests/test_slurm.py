@@ -71,6 +71,7 @@ def slurm(tmp_path):
             process.communicate(timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_slurm_job_runs_the_sweep_behind_a_token_and_leaves_nothing(slurm):
     slurm.toy.declare(languages=("en", "de"), seeds=(0,), seconds=5)

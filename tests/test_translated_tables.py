@@ -70,6 +70,7 @@ def translated(xfer_ray, tmp_path, task, origin, languages, examples) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_table_5_runs_from_translated_folders_over_the_questions_that_all_have(xfer_ray, mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("XFER_RAY_MIRROR", str(mirror))
     examples = XQUAD.load(Corpus("en"), "test")
