@@ -18,6 +18,8 @@ from toy import Toy
 
 from xfer_ray.sweep import capacity
 
+pytestmark = pytest.mark.slow
+
 
 def _free_port() -> int:
     with socket.socket() as probe:

@@ -317,6 +317,7 @@ def test_a_token_that_is_absent_wrong_or_open_to_others_is_unfit(doctor, head, t
     assert "does not accept" in findings(wrong)["token"].found
 
 
+@pytest.mark.slow
 def test_a_dashboards_address_is_looked_at_from_the_head(doctor, head, house):
     done = doctor("--json", "--address", head.board, "--storage", house / "results")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -112,6 +112,7 @@ def test_a_job_in_the_background_of_a_script_does_not_look_finished_when_it_is_s
     assert "go on with: xfer-ray run toy.py" in err
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_leave_prints_a_sentence_and_its_trial_is_done_though_none_may_fail(tmp_path):
     toy = Toy(tmp_path)
     toy.declare(seeds=(0,), seconds=4)

@@ -18,6 +18,8 @@ from xfer_ray.desk import Desk, Placement
 from xfer_ray.progress import Progress
 from xfer_ray.tasks import XQUAD
 
+pytestmark = pytest.mark.slow
+
 SOURCES, SEEDS = 60, 5
 CALLS = ("create", "replace", "read", "exists", "sizes", "delete", "move")
 COUNTED = """

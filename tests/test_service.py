@@ -118,6 +118,7 @@ def test_without_the_token_a_job_is_refused_and_with_it_the_sweep_runs_like_in_p
     pd.testing.assert_series_equal(toy.scores(), undisturbed.scores())
 
 
+@pytest.mark.slow
 def test_what_lies_beside_a_sweep_reaches_the_workers_and_the_job_outlives_its_client(toy):
     text = (toy.folder / "toy.py").read_text()
     beside = "import beside\ndef load(corpus, split):\n    assert beside.WORD == open('parts/word.txt').read()\n"

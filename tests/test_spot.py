@@ -16,6 +16,8 @@ import pytest
 
 from xfer_ray import spot
 
+pytestmark = pytest.mark.slow
+
 
 class Metadata:
     """A cloud's metadata service on this machine: says what `answer` returns for a path; AWS wants its token."""
@@ -228,7 +230,6 @@ cluster.shutdown()
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.slow
 def test_ray_places_nothing_more_there_and_calls_the_loss_a_preemption(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"RAY_USAGE_STATS_ENABLED": "0"}
     program = tmp_path / "real.py"

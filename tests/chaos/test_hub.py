@@ -9,6 +9,8 @@ from chaos.disturbed import invariants, processes
 from chaos.hub import COMMIT, WEIGHTS, Hub
 from toy import Toy
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_" + "secretsecret" * 3
 
 
@@ -64,7 +66,6 @@ def test_a_hub_out_of_reach_is_told_in_seconds(tmp_path):
 
 
 @pytest.mark.fault("F24", injected="a closed port in the hub's place, a full cache")
-@pytest.mark.slow
 def test_a_full_cache_does_without_the_hub(tmp_path, checkpoint):
     toy = encoding(tmp_path / "sweep")
     cached = toy.folder / "hf" / "hub" / "models--somebody--small"
@@ -86,7 +87,6 @@ def test_a_hub_that_fails_for_a_while_is_waited_for(tmp_path, checkpoint):
     whole(toy, run.returncode)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F25", injected="503 for the weights for ever, from a server on this machine")
 def test_a_hub_that_fails_for_ever_fails_the_trial_and_leaves_no_half_checkpoint(tmp_path, checkpoint):
     toy = encoding(tmp_path / "sweep")
@@ -121,7 +121,6 @@ def test_a_refused_token_ends_the_run_and_is_printed_nowhere(tmp_path, checkpoin
     assert processes(toy) == []
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F31", injected="a pause of 20 s in the middle of the weights")
 def test_a_pause_of_the_network_is_waited_for(tmp_path, checkpoint):
     toy = encoding(tmp_path / "sweep")

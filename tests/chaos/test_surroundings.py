@@ -14,6 +14,8 @@ from chaos.disturbed import invariants, results_of, steps, stepwise
 from xfer_ray import commit, results
 from xfer_ray.core import Score
 
+pytestmark = pytest.mark.slow
+
 ALL = list(range(1, 11))
 
 
@@ -143,7 +145,6 @@ def test_tables_of_a_running_sweep_show_what_is_committed(tmp_path, undisturbed)
     invariants(toy, undisturbed, driver.returncode)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F28", injected="a trial takes 1.5 GB where Ray's memory monitor leaves 0.7 GB")
 def test_a_machine_short_of_memory_costs_an_attempt_and_no_result(tmp_path, undisturbed):
     toy = stepwise(tmp_path / "sweep", seeds=(0,))
