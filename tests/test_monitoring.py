@@ -40,6 +40,14 @@ def ask(url: str, **parameters: str):
         return json.loads(answer.read())
 
 
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except OSError:  # refused, or 503 while it starts
+        return False
+
+
 def free_port() -> int:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
@@ -81,6 +89,11 @@ def prometheus(short, ray_head):
     arguments = [f"--config.file={file}", f"--storage.tsdb.path={short / 'data'}", f"--web.listen-address={address}"]
     with (short / "prometheus.log").open("w") as log:
         process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
+    end = time.monotonic() + 120
+    while not is_ready(f"http://{address}/-/ready"):
+        assert process.poll() is None, (short / "prometheus.log").read_text()
+        assert time.monotonic() < end, "Prometheus has not begun to answer"
+        time.sleep(0.2)
     yield f"http://{address}/api/v1"
     process.terminate()
     process.wait(30)
