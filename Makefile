@@ -20,6 +20,8 @@ demo: install
 	@echo
 	@echo "What to look at next:"
 	@echo "  . $(BIN)/activate"
+	@echo "  xfer-ray recommend results/demo                     which source, and how sure that is"
+	@echo "  xfer-ray report results/demo                        all that was found, as one page"
 	@echo "  xfer-ray tables results/demo --values ability       accuracies instead of ratios"
 	@echo "  xfer-ray tables results/demo --format latex         the same for a paper"
 	@echo "  xfer-ray run sweeps/demo.py --seeds 0-4             two more seeds; what is done stays done"
