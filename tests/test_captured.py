@@ -1,5 +1,6 @@
 """Steps of a fixed shape, called as a CPU does, learn what ordinary steps learn; a GPU plays the same ones."""
 
+import contextlib
 import gc
 import weakref
 from dataclasses import replace
@@ -14,7 +15,7 @@ from test_layouts import ASKED, SPANS, TRAIN, _tokens
 from transformers import AutoTokenizer
 
 from xfer_ray.keeping import Checkpoints
-from xfer_ray.models import batches, captured, encoder, pairs, spans, states, text_to_text, training
+from xfer_ray.models import batches, captured, encoder, memory, pairs, seats, spans, states, text_to_text, training
 from xfer_ray.recipe import Recipe
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
@@ -126,7 +127,7 @@ def test_thirty_steps_of_a_fixed_shape_learn_what_others_learn(folders, fixed, m
     before = {name: weights.clone() for name, weights in run.model.state_dict().items()}
     ours = trained(run, lessons)
     (steps,) = fixed
-    assert steps.played.calls == 0, "on a CPU steps are called"
+    assert not any(place.recorded for place in steps.played.places.values()), "on a CPU steps are called"
     assert 1 <= len(steps.played.places) <= 6
     monkeypatch.setattr(states, "layout_of", lambda model: "packed")
     assert apart(ours, trained(*subject(folders, kind)), before) < 0.01
@@ -216,25 +217,165 @@ def test_a_gradient_is_not_counted_twice_where_the_optimizer_was_out_of_memory(f
     assert all(torch.equal(tight[name], ordinary[name]) for name in tight)
 
 
-def test_a_model_that_is_reset_trains_as_a_new_one_and_stays_where_it_was(folders):
+# ------------------------------------------------------------------------------ what a warm worker keeps
+
+
+@contextlib.contextmanager
+def seated(model, optimizer, at):
+    """Let a model and its optimizer have their tensors in other places for a while."""
+    tensors = [*model.parameters(), *model.buffers()]
+    states = [state for parameter, state in optimizer.state.items()]
+    own = [tensor.data for tensor in tensors], [dict(state) for state in states]
+    for here in (at, own):
+        for tensor, place in zip(tensors, here[0], strict=True):
+            tensor.data = place
+        for state, places in zip(states, here[1], strict=True):
+            state.update(places)
+        if here is at:
+            yield
+
+
+@pytest.fixture
+def recorded(monkeypatch, fixed):
+    """Steps that are recorded and played on a CPU too; holds what took them.
+
+    A recording knows the places of tensors alone: here it is the function of the run that recorded, on what lies there now.
+    """
+
+    class Played(captured.Captured):
+        def __init__(self, device):
+            super().__init__(device)
+            self.records = True
+            self.recordings = self.replays = 0
+
+        def _record(self, compute, place):
+            self.recordings += 1
+            (steps,) = (steps for steps in fixed if steps.compute is compute)
+            model, optimizer = steps.run.model, steps.optimizer
+            found = torch.zeros(2)
+            tensors = [tensor.data for tensor in (*model.parameters(), *model.buffers())]
+            places = tensors, [dict(state) for state in optimizer.state.values()]
+            few = model.get_input_embeddings()
+
+            class Graph:
+                def replay(graph):
+                    self.replays += 1
+                    now = model.get_input_embeddings()
+                    model.set_input_embeddings(few)
+                    with seated(model, optimizer, places):
+                        found.copy_(compute(place.views))
+                    model.set_input_embeddings(now)
+
+            place.recorded = Graph(), found
+
+    monkeypatch.setattr(captured, "Captured", Played)
+    monkeypatch.setattr(captured, "_capturable", lambda optimizer: None)  # which a CPU's AdamW is not
+    yield fixed
+    seats.forget()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_later_run_plays_what_an_earlier_one_recorded(folders, recorded, monkeypatch, kind):
+    recipe = replace(RECIPE, dropout=0.1)
+    first, *_ = subject(folders, kind, recipe)
+    told = trained(*subject(folders, kind, recipe), seed=1)
+    seats.forget()
+    played = [(run, trained(run, lessons, seed)) for seed in (0, 1, 1) for run, lessons in [subject(folders, kind, recipe)]]
+    assert recorded[1].played is recorded[2].played is recorded[3].played
+    assert recorded[1].played.recordings == len(recorded[1].played.places), "nothing was recorded twice"
+    assert recorded[1].played.replays > 2 * RECIPE.steps
+    for run, learned in played:
+        now = run.model.state_dict()
+        assert all(torch.equal(now[name], learned[name]) for name in learned), "a model keeps what it learned"
+    assert apart(played[1][1], told, first.model.state_dict()) < 1e-3
+    assert all(torch.equal(played[1][1][name], played[2][1][name]) for name in told)
+    assert apart(played[0][1], told, first.model.state_dict()) > 0.05
+
+
+def test_all_that_a_model_and_its_optimizer_hold_has_its_seat():
+    def held():
+        module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+        optimizer = torch.optim.AdamW(module.parameters())
+        module(torch.rand(4, 3)).sum().backward()
+        optimizer.step()
+        return module, optimizer
+
+    def places(module, optimizer):
+        tensors = [*module.parameters(), *module.buffers(), *(each for state in optimizer.state.values() for each in state.values())]
+        return [tensor.data_ptr() for tensor in tensors], [tensor.clone() for tensor in tensors]
+
+    (first, spent), (second, optimizer) = held(), held()
+    (begun, _), (_, own) = places(first, spent), places(second, optimizer)
+    seats.leave("alike", first, spent, played := object())
+    assert seats.taken("alike", second, optimizer) is played
+    at, now = places(second, optimizer)
+    assert len(at) == 4 + 3 + 12
+    assert at == begun
+    assert all(torch.equal(one, other) for one, other in zip(own, now, strict=True))
+    assert seats.taken("alike", *held()) is None, "what was taken is the taker's"
+
+
+def test_a_run_that_is_not_alike_plays_nothing_and_nothing_is_kept_for_it(folders, recorded):
+    trained(*subject(folders, "bert"))
+    (kept,) = seats._kept.values()
+    held = weakref.ref(kept.played)
+    recorded.clear()
+    del kept
+    gc.collect()
+    assert held() is not None
+    trained(*subject(folders, "bert", replace(RECIPE, clip_norm=0.5)))
+    assert recorded[0].played is not held()
+    recorded.clear()
+    gc.collect()
+    assert held() is None
     run, lessons = subject(folders, "bert")
-    weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    places = {name: tensor.data_ptr() for name, tensor in run.model.state_dict().items()}
-    optimizer = training.optimizer_of(run.model, run.recipe)
-    plan = list(batches.plan(lessons.tokens.lengths, replace(RECIPE, steps=5), 0))
+    trained(replace(run, context=replace(run.context, layout="packed")), lessons)
+    assert not seats._kept, "a run that records nothing has the memory to itself"
 
-    def learned():
-        for batch in plan:
-            training.gradient(run, lessons, batch, 12)
-            training.update(optimizer, run.recipe, 1e-3)
-        return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
 
-    first = learned()
-    captured.reset(run.model, optimizer, weights)
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in run.model.state_dict().items())
-    again = learned()
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert places == {name: tensor.data_ptr() for name, tensor in run.model.state_dict().items()}
+def test_a_source_with_other_words_plays_what_the_first_recorded(folders, recorded):
+    run, lessons = subject(folders, "bert")
+    trained(run, lessons)
+    few = pairs.lessons(run, TRAIN[:4])
+    assert len(np.unique(few.tokens.ids)) < len(np.unique(lessons.tokens.ids))
+    run, _ = subject(folders, "bert")
+    ours = trained(run, few)
+    assert recorded[0].played is recorded[1].played
+    seats.forget()
+    before, _ = subject(folders, "bert")
+    run, _ = subject(folders, "bert")
+    assert apart(ours, trained(run, few), before.model.state_dict()) < 1e-3
+
+
+def test_a_run_goes_on_from_its_checkpoint_where_another_sat(folders, recorded, tmp_path):
+    class Killed(Exception):
+        """As a worker that is lost."""
+
+    def killed(step, steps):
+        if step == 17:
+            raise Killed
+
+    whole = trained(*subject(folders, "bert"))
+    seats.forget()
+    run, lessons = subject(folders, "bert")
+    keeper = Checkpoints(Results(open_storage(str(tmp_path)), "mine"), "tiny", tmp_path / "scratch", seconds=0.0)
+    with pytest.raises(Killed):
+        trained(replace(run, context=replace(run.context, keeper=keeper, report=killed)), lessons)
+    assert not seats._kept
+    trained(*subject(folders, "bert"), seed=3)
+    run, lessons = subject(folders, "bert")
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    went_on = trained(replace(run, context=replace(run.context, keeper=keeper)), lessons)
+    assert recorded[-1].played is recorded[-2].played
+    assert apart(went_on, whole, before) < 1e-3
+
+
+def test_what_is_kept_is_given_back_when_memory_is_short(folders, recorded):
+    trained(*subject(folders, "bert", replace(RECIPE, steps=2)))
+    assert seats._kept
+    with memory.Room():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert not seats._kept
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU records steps")

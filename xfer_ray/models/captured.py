@@ -2,7 +2,7 @@
 
 Batches of alike size are filled up to one of a few shapes (batches.py). For each shape there is one place on the device, into
 which a step's arrays are copied whole, and one recording of everything from there to the updated weights. Only the recording
-needs a GPU: the same steps can be called, and then give the same.
+needs a GPU: the same steps can be called, and then give the same. What was recorded serves later runs of the process (seats.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xfer_ray.models import seats
 from xfer_ray.models.batches import Grid, Rows, in_few_shapes, packed, parts, width_for
 from xfer_ray.models.memory import Room
 
@@ -46,18 +47,19 @@ class Captured:
     """A function of arrays that is recorded once for each shape of them and then played; on a CPU it is called.
 
     What it computes must depend on the arrays, on tensors that stay where they are, and on the default random generator
-    of the device, which goes on from replay to replay as it would from call to call.
+    of the device, which goes on from replay to replay as it would from call to call. The function is given with each call, so
+    that what was recorded outlives it.
     """
 
-    def __init__(self, compute: Compute, device: torch.device) -> None:
-        self.compute, self.device = compute, device
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.places: dict[tuple[object, ...], _Place] = {}
         self.calls = 0
         self.records = device.type == "cuda"
         self.stream = torch.cuda.Stream(device) if self.records else None  # type: ignore[no-untyped-call]
         self.pool = torch.cuda.graph_pool_handle() if self.records else None
 
-    def __call__(self, arrays: Arrays) -> Tensor:
+    def __call__(self, compute: Compute, arrays: Arrays) -> Tensor:
         """What is computed of these arrays, of 8 bytes a number; it stands there until the next call."""
         key = tuple((array.shape, array.dtype) for array in arrays)
         if key not in self.places:
@@ -65,32 +67,32 @@ class Captured:
         place = self.places[key]
         if self.stream is None:
             _fill(place, arrays)
-            return self.compute(place.views)
+            return self._played(compute, place)
         around = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(around)
         with torch.cuda.stream(self.stream):
             _fill(place, arrays)
-            found = self._played(place)
+            found = self._played(compute, place)
         around.wait_stream(self.stream)
         return found
 
-    def _played(self, place: _Place) -> Tensor:
+    def _played(self, compute: Compute, place: _Place) -> Tensor:
         self.calls += 1
         if self.records and self.calls > WARM_UP and place.recorded is None:
-            self._record(place)
+            self._record(compute, place)
         if place.recorded is None:
-            return self.compute(place.views)
+            return compute(place.views)
         graph, found = place.recorded
         graph.replay()
         return found
 
-    def _record(self, place: _Place) -> None:
+    def _record(self, compute: Compute, place: _Place) -> None:
         """Record, which computes nothing; what cannot be recorded is called from now on."""
         graph = torch.cuda.CUDAGraph()
         random = torch.cuda.get_rng_state(self.device)
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-                found = self.compute(place.views)
+                found = compute(place.views)
             place.recorded = graph, found
         except RuntimeError as error:  # no memory for it, or something that waits for the GPU
             self.records = False
@@ -129,23 +131,34 @@ class FixedSteps:
     """Steps of training in few shapes; gives the loss and the norm of each, (2,), or None where a step must be taken otherwise."""
 
     def __init__(self, run: Run, lessons: Lessons, optimizer: torch.optim.Optimizer, step: Step) -> None:
-        self.run, self.lessons = run, lessons
+        self.run, self.lessons, self.optimizer = run, lessons, optimizer
+        self.compute = functools.partial(_computed, run.model, step)
         self.width = math.ceil(width_for(lessons.tokens.lengths) / 64) * 64  # so that trials of one recipe have the same
-        self.played: Captured | None = Captured(functools.partial(_computed, run.model, step), run.model.device)
+        self.played: Captured | None = seats.taken(self._alike(), run.model, optimizer) or Captured(run.model.device)
         if self.played.records:
-            for group in optimizer.param_groups:
-                group["capturable"] = True
+            _capturable(optimizer)
 
     def __call__(self, batch: Rows, rate: float, size: int) -> Tensor | None:
         """A step on a batch that goes through the model at once, as `size` rows may; once that was too much, not again."""
         if self.played is None or size < (self.run.recipe.batch_size or len(batch)):
             return None
         with Room() as room:
-            return self.played(self.arrays(batch, rate))
+            return self.played(self.compute, self.arrays(batch, rate))
         log.warning("out of memory (%s); going on with steps of the shape that each batch has", room.said)
         self.played = None
         self.run.model.zero_grad()
         return None
+
+    def leave(self) -> None:
+        """After the last step: what was recorded is kept for the next run like this one."""
+        if self.played is not None and self.played.records:
+            seats.leave(self._alike(), self.run.model, self.optimizer, self.played)
+
+    def _alike(self) -> Hashable:
+        """What a recording depends on beside the arrays of a step: all that makes the computation and the size of each tensor."""
+        model = self.run.model
+        table = tuple(model.get_input_embeddings().weight.shape)
+        return type(model), model.config.to_json_string(), table, model.device, self.run.recipe, self.lessons.loss.__code__
 
     def arrays(self, batch: Rows, rate: float) -> Arrays:
         """All that a step reads: a grid, what is asked of it, and two numbers."""
@@ -155,6 +168,11 @@ class FixedSteps:
         found = (*parts(grid, lessons.pad), *lessons.asked(grid, batch))
         numbers = np.array([lessons.weights[batch].sum(), rate])
         return [*in_few_shapes(found, self.run.recipe.batch_size or 0), numbers]
+
+
+def _capturable(optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        group["capturable"] = True
 
 
 def _computed(model: nn.Module, step: Step, arrays: Sequence[Tensor]) -> Tensor:
@@ -167,14 +185,3 @@ def _computed(model: nn.Module, step: Step, arrays: Sequence[Tensor]) -> Tensor:
 def serves(run: Run, lessons: Lessons) -> bool:
     """Whether steps of a fixed shape are asked for and can be taken, with what is asked told as arrays and AdamW."""
     return run.layout == "recorded" and lessons.asked is not None and run.recipe.optimizer == "adamw"
-
-
-def reset(model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> None:
-    """Give a model these weights and its optimizer the state of a new one, where they are: what was recorded with them stays right."""
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            tensor.copy_(weights[name])
-        for state in optimizer.state.values():
-            for held in state.values():
-                held.zero_()
-    optimizer.zero_grad()

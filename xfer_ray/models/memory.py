@@ -17,6 +17,7 @@ from torch import nn
 
 from xfer_ray.contract import Context
 from xfer_ray.errors import SetupError
+from xfer_ray.models import seats
 from xfer_ray.models.batches import Rows
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Room:
             return False
         self.said = str(error).split(". ")[0].strip() or "out of memory"
         traceback.clear_frames(trace)  # they hold the tensors that did not fit
+        seats.forget()
         give_back()
         return True
 

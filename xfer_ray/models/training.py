@@ -22,7 +22,7 @@ from transformers.optimization import Adafactor
 from xfer_ray.contract import Context
 from xfer_ray.core import Layout, Task
 from xfer_ray.errors import XferRayError, demand
-from xfer_ray.models import captured, memory, resume, states
+from xfer_ray.models import captured, memory, resume, seats, states
 from xfer_ray.models.batches import PACKS, Grid, Part, Rows, laid, micro_batches, plan, total_steps
 from xfer_ray.models.seen import only_seen
 from xfer_ray.models.tokens import Tokens
@@ -127,14 +127,15 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
     )
     found = resume.weights(model, keeper)
     curve = list(found.curve)
-    with only_seen(model, lessons, recipe) as (seen, whole):
+    with only_seen(model, lessons, recipe, alike=run.layout == "recorded") as (seen, whole):
         optimizer = optimizer_of(model, recipe)
         resume.state(optimizer, found)
         model.train()
         losses, rows = _Losses(recipe, steps), 0
         size = micro_batch_of(run, lessons)
         size = min(size, found.state.get("micro_batch", size))  # what fitted before
-        take = _taken(run, seen, optimizer)
+        fixed = _fixed(run, seen, optimizer)
+        take = _taken(run, seen, optimizer, fixed)
         memory.observe(run.context, afresh=True)
         for step, batch in enumerate(plan(seen.tokens.lengths, recipe, run.seed), start=1):
             if step <= found.step:
@@ -156,6 +157,8 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
             if step % CHECK_EVERY == 0 or step == steps:
                 memory.observe(run.context)
             run.context.report(step, steps)
+        if fixed:
+            fixed.leave()
     log.info("%d steps on %d rows, %.1f rows a step", steps, len(lessons.tokens), rows / max(1, steps - found.step))
     best = resume.best_step(curve) if curve else steps
     if best != steps and keeper:
@@ -163,20 +166,29 @@ def train(run: Run, lessons: Lessons, evaluate: Callable[[], float] | None = Non
     return Trained(steps, best, size, tuple(curve))
 
 
-def _taken(run: Run, lessons: Lessons, optimizer: torch.optim.Optimizer) -> Callable[[Rows, float, int], tuple[Tensor, int]]:
-    """What takes a step on a batch, at a learning rate, in micro-batches of at most so many rows.
+def _fixed(run: Run, lessons: Lessons, optimizer: torch.optim.Optimizer) -> captured.FixedSteps | None:
+    """Steps of a fixed shape, where they can be taken; where not, what an earlier run kept for them is given back."""
 
-    Gives the loss and the norm of its gradient, (2,), and the size of the micro-batches that fitted.
-    """
-
-    def computed(grid: Grid, asked: Sequence[Tensor], weight: Tensor, rate: Tensor) -> Tensor:
+    def step(grid: Grid, asked: Sequence[Tensor], weight: Tensor, rate: Tensor) -> Tensor:
         with autocast(run.model, run.recipe):
             summed = lessons.loss(run.model, grid, *asked)
         loss = summed / weight
         loss.backward()  # type: ignore[no-untyped-call]
         return torch.stack([loss.detach(), update(optimizer, run.recipe, rate)])
 
-    fixed = captured.FixedSteps(run, lessons, optimizer, computed) if captured.serves(run, lessons) else None
+    if captured.serves(run, lessons):
+        return captured.FixedSteps(run, lessons, optimizer, step)
+    seats.forget()
+    return None
+
+
+def _taken(
+    run: Run, lessons: Lessons, optimizer: torch.optim.Optimizer, fixed: captured.FixedSteps | None
+) -> Callable[[Rows, float, int], tuple[Tensor, int]]:
+    """What takes a step on a batch, at a learning rate, in micro-batches of at most so many rows.
+
+    Gives the loss and the norm of its gradient, (2,), and the size of the micro-batches that fitted.
+    """
 
     def take(batch: Rows, rate: float, size: int) -> tuple[Tensor, int]:
         found = fixed(batch, rate, size) if fixed else None
