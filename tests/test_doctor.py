@@ -329,6 +329,7 @@ def test_a_dashboards_address_is_looked_at_from_the_head(doctor, head, house):
     assert [each["state"] for each in json.loads(offline.stdout)["findings"] if each["check"] == "hub"] == ["note"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F38", injected="a head that listens to others and asks for no token")
 @needs_namespaces
 @pytest.mark.fault("F38", injected="a head without tokens in a network of its own, seen from outside, from inside, and by its dashboard")

@@ -96,6 +96,7 @@ def test_a_sweep_file_that_prints_leaves_json_whole(tmp_path):
     assert "hello" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_job_in_the_background_of_a_script_does_not_look_finished_when_it_is_stopped(tmp_path):
     """There the shell lets SIGINT be ignored, and Python keeps that."""
     toy = Toy(tmp_path)

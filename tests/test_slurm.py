@@ -95,6 +95,7 @@ def test_a_slurm_job_runs_the_sweep_behind_a_token_and_leaves_nothing(slurm):
     assert "requeue" not in slurm.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
 def test_a_notice_ends_the_slurm_job_and_only_the_time_limit_queues_it_again(slurm, number, again):

@@ -76,6 +76,7 @@ def test_a_failing_trial_stops_no_other_and_says_why_at_once(toy, undisturbed):
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.slow
 def test_fail_fast_stops_the_sweep(toy):
     toy.declare(seconds=1)
     toy.fault("en.s0", "raise")
@@ -84,6 +85,7 @@ def test_fail_fast_stops_the_sweep(toy):
     assert len(toy.committed()) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F1", injected="SIGKILL to itself in a trial without checkpoints")
 def test_a_killed_worker_is_replaced_and_the_trial_done_again(toy, undisturbed):
     toy.fault("de.s1", "kill")
@@ -141,6 +143,7 @@ def test_a_driver_killed_between_predictions_and_scores_evaluates_again(toy, und
     assert_whole(toy, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F9", injected="SIGINT or SIGTERM to the command")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_says_how_to_go_on(toy, undisturbed, number, code):

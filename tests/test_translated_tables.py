@@ -96,7 +96,8 @@ def test_table_5_runs_from_translated_folders_over_the_questions_that_all_have(x
     assert rows == ["source", "en^O", "de^MT", "ru^MT"]
 
 
-@pytest.mark.parametrize(("origin", "task"), [("fi", "tydiqa-fi"), pytest.param("ar", "tydiqa-ar", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("origin", "task"), [("fi", "tydiqa-fi"), ("ar", "tydiqa-ar")])
 def test_tables_6_and_8_run_from_translated_folders(xfer_ray, mirror, tmp_path, monkeypatch, origin, task):
     monkeypatch.setenv("XFER_RAY_MIRROR", str(mirror))
     examples = TYDIQA.load(Corpus(origin), "validation")
