@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from xfer_ray.keeping import Checkpoints
 from xfer_ray.models import batches, captured, encoder, memory, pairs, seats, spans, states, text_to_text, training
+from xfer_ray.models.lessons import Run
 from xfer_ray.recipe import Recipe
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
@@ -48,7 +49,7 @@ def subject(folders, kind, recipe=RECIPE, device="cpu"):
     with training.seeded(0):
         model = text_to_text.loaded(folders[kind], recipe) if kind == "mt5" else encoder.with_head(folders[kind], task, recipe)
     context = tiny.context(folders[kind], folders["cache"])
-    run = training.Run(model.to(device), AutoTokenizer.from_pretrained(folders[kind]), task, recipe, 0, context)
+    run = Run(model.to(device), AutoTokenizer.from_pretrained(folders[kind]), task, recipe, 0, context)
     head = {"windows": spans, "mt5": text_to_text}.get(kind, pairs)
     return run, head.lessons(run, ASKED if kind == "windows" else TRAIN)
 

@@ -18,6 +18,7 @@ from transformers import UMT5ForConditionalGeneration as UMT5
 from xfer_ray.core import Model
 from xfer_ray.errors import DeclarationError
 from xfer_ray.models import batches, decoding, encoder, pairs, spans, states, text_to_text, training
+from xfer_ray.models.lessons import Run
 from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Example, Examples
@@ -91,7 +92,7 @@ def checkpoint(request, tmp_path_factory) -> Path:
 def _run(folder, cache, task, recipe=tiny.RECIPE):
     with training.seeded(0):
         model = encoder.with_head(folder, task, recipe).double()
-    return training.Run(model, AutoTokenizer.from_pretrained(folder), task, recipe, 0, tiny.context(folder, cache))
+    return Run(model, AutoTokenizer.from_pretrained(folder), task, recipe, 0, tiny.context(folder, cache))
 
 
 def _gradients(run, lessons, batch, size, layout):
@@ -202,7 +203,7 @@ def test_a_text_to_text_models_loss_and_gradient_are_the_same_in_every_layout(tm
     recipe = Recipe(steps=3, learning_rate=1e-3, batch_size=8, max_length=40, dropout=0.0, max_target_length=12)
     model = text_to_text.loaded(folder, recipe).double().train()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    run = training.Run(model, tokenizer, t5.LABELS, recipe, 0, tiny.context(folder, tmp_path / "cache"))
+    run = Run(model, tokenizer, t5.LABELS, recipe, 0, tiny.context(folder, tmp_path / "cache"))
     lessons = text_to_text.lessons(run, TRAIN)
     assert len(set(lessons.weights)) > 1, "targets of one length would prove little"
     batch = np.random.default_rng(1).permutation(len(TRAIN))[:23]

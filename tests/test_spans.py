@@ -29,6 +29,7 @@ from transformers import (
 from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
 from xfer_ray.models import encoder, spans, training
+from xfer_ray.models.lessons import Run
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Example, Examples
 
@@ -177,7 +178,7 @@ def test_loss_equals_that_of_one_window_at_a_time(checkpoints, real, tmp_path, k
     tokenizer = AutoTokenizer.from_pretrained(checkpoints[kind])
     with training.seeded(0):
         model = encoder.with_head(checkpoints[kind], TASK, RECIPE).eval()
-    run = training.Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints[kind], tmp_path))
+    run = Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints[kind], tmp_path))
     lessons = spans.lessons(run, real)
     expected = [loss for item in real for loss in _plain_losses(model, tokenizer, item, RECIPE)]
     assert len(lessons.tokens) == len(expected) > 2 * len(real)
@@ -243,7 +244,7 @@ def test_an_answer_is_a_stretch_of_its_context_that_cuts_no_letter(checkpoints, 
     recipe = replace(RECIPE, max_length=24, doc_stride=5, max_query_length=6, max_answer_length=4)
     with training.seeded(0):
         model = encoder.with_head(checkpoints[kind], TASK, recipe)
-    predict = spans.predictor(training.Run(model, tokenizer, TASK, recipe, 0, tiny.context(checkpoints[kind], tmp_path)))
+    predict = spans.predictor(Run(model, tokenizer, TASK, recipe, 0, tiny.context(checkpoints[kind], tmp_path)))
 
     @settings(deadline=None, max_examples=15)
     @given(st.lists(ANY, min_size=8, max_size=16))
@@ -268,7 +269,7 @@ def test_the_answer_is_the_best_of_all_windows_of_a_long_context(tmp_path, check
     item = Example("long", "क्या?", context, ())
     model = AutoModelForQuestionAnswering.from_pretrained(checkpoints["bert"]).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoints["bert"])
-    predict = spans.predictor(training.Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints["bert"], tmp_path)))
+    predict = spans.predictor(Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints["bert"], tmp_path)))
     assert predict([item]) == [_plain_answer(model, tokenizer, item, RECIPE)]
     assert len(list(_plain_windows(tokenizer, item, RECIPE))) > 30
 
@@ -277,7 +278,7 @@ def test_a_window_whose_best_give_no_span_goes_after_those_whose_do(tmp_path, ch
     recipe = replace(RECIPE, n_best=1)
     model = AutoModelForQuestionAnswering.from_pretrained(checkpoints["bert"]).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoints["bert"])
-    answers = spans.predictor(training.Run(model, tokenizer, TASK, recipe, 0, tiny.context(checkpoints["bert"], tmp_path)))(real)
+    answers = spans.predictor(Run(model, tokenizer, TASK, recipe, 0, tiny.context(checkpoints["bert"], tmp_path)))(real)
     expected = [_plain_answer(model, tokenizer, item, recipe) for item in real]
     assert [theirs or mine for mine, theirs in zip(answers, expected, strict=True)] == answers
     assert all(answers)
@@ -289,7 +290,7 @@ def test_scores_that_are_no_numbers_are_no_answer(tmp_path, checkpoints, real):
     with torch.no_grad():
         model.qa_outputs.bias.fill_(float("nan"))
     tokenizer = AutoTokenizer.from_pretrained(checkpoints["bert"])
-    predict = spans.predictor(training.Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints["bert"], tmp_path)))
+    predict = spans.predictor(Run(model, tokenizer, TASK, RECIPE, 0, tiny.context(checkpoints["bert"], tmp_path)))
     with pytest.raises(XferRayError) as error:
         predict(real[:2])
     assert str(error.value) == f"the model's scores for example {real[0].id!r} are not finite, so it gives no answer"
@@ -391,7 +392,7 @@ def test_answers_that_no_window_holds_are_told_in_the_log(tmp_path, caplog):
     tokenizer = AutoTokenizer.from_pretrained(tiny.bert(tmp_path / "bert"))
     words = "the cat sees the dog . the bird likes the fish . the horse finds the tree ."
     train = [Example("short", "finds", words, ("the horse",), (words.index("the horse"),)), Example("a7", "sees", words, (words,), (0,))]
-    run = training.Run(None, tokenizer, TASK, replace(TOY, max_length=14), 0, tiny.context(tmp_path / "bert", tmp_path / "cache"))
+    run = Run(None, tokenizer, TASK, replace(TOY, max_length=14), 0, tiny.context(tmp_path / "bert", tmp_path / "cache"))
     with caplog.at_level(logging.WARNING):
         spans.lessons(run, Examples(tuple(train)))
     assert [record.getMessage() for record in caplog.records] == [

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, MT5Config, MT5ForConditionalGeneration, 
 from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError, XferRayError
 from xfer_ray.models import encoder, text_to_text, training, wording
+from xfer_ray.models.lessons import Run
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import PAWSX, XNLI, XQUAD
@@ -182,7 +183,7 @@ def test_answers_and_loss_equal_those_of_one_example_at_a_time_in_every_script(m
         assert fine_tuned(items) == wording.read(task, items, theirs)
         assert fine_tuned(items[::-1]) == wording.read(task, items[::-1], theirs[::-1])
 
-        run = training.Run(model, tokenizer, task, recipe, 0, tiny.context(folder, tmp_path / "cache"))
+        run = Run(model, tokenizer, task, recipe, 0, tiny.context(folder, tmp_path / "cache"))
         lessons = text_to_text.lessons(run, items)
         ours = [
             float(training.gradient(replace(run, context=replace(run.context, layout=layout)), lessons, np.arange(len(items)), 4))
@@ -241,7 +242,7 @@ def test_adafactor_takes_the_step_of_the_formula(checkpoint, tmp_path, scaled):
     recipe = replace(RECIPE, scale_parameter=scaled)
     model = text_to_text.loaded(checkpoint, recipe)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    run = training.Run(model, tokenizer, LABELS, recipe, 0, tiny.context(checkpoint, tmp_path))
+    run = Run(model, tokenizer, LABELS, recipe, 0, tiny.context(checkpoint, tmp_path))
     optimizer = training.optimizer_of(model, recipe)
     training.gradient(run, text_to_text.lessons(run, tiny.examples(16)), np.arange(16), 16)
     name = "encoder.block.0.layer.0.SelfAttention.q.weight"

@@ -30,6 +30,7 @@ from transformers.optimization import Adafactor
 from xfer_ray.core import Task
 from xfer_ray.errors import DeclarationError, SetupError
 from xfer_ray.models import batches, checkpoints, resume, text_to_text, training, wording
+from xfer_ray.models.lessons import Run
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Corpus, Example, Examples
 from xfer_ray.tasks import XQUAD
@@ -93,7 +94,7 @@ def tuned(folder, cache, recipe=RECIPE, task=TASK, train=TRAIN, micro_batch=None
 
 def answers(folder, cache):
     """What a saved model answers as it is."""
-    run = training.Run(text_to_text.loaded(folder, RECIPE), checkpoints.tokenizer_of(folder), TASK, RECIPE, 0, tiny.context(folder, cache))
+    run = Run(text_to_text.loaded(folder, RECIPE), checkpoints.tokenizer_of(folder), TASK, RECIPE, 0, tiny.context(folder, cache))
     return text_to_text.predictor(run)(HELD_OUT)
 
 

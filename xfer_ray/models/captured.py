@@ -24,7 +24,7 @@ from xfer_ray.models.batches import Grid, Rows, in_few_shapes, packed, parts, wi
 from xfer_ray.models.memory import Room
 
 if TYPE_CHECKING:
-    from xfer_ray.models.training import Lessons, Run
+    from xfer_ray.models.lessons import Lessons, Run
 
 log = logging.getLogger(__name__)
 WARM_UP = 3  # steps that are called before any is recorded: what happens once only is behind them then

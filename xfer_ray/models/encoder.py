@@ -25,6 +25,7 @@ from xfer_ray.errors import DeclarationError, SetupError, demand
 from xfer_ray.models import batches, checkpoints, pairs, spans, states, training
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
+from xfer_ray.models.lessons import Run
 from xfer_ray.models.tokens import kept_tokenizer
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Examples
@@ -45,7 +46,7 @@ def fine_tune(task: Task, train: Examples, select: Examples | None, recipe: Reci
         demand(recipe.max_length > special, f"max_length {recipe.max_length} leaves no room for a text beside {special} special tokens")
         packs = context.layout not in batches.PACKS or model.config.model_type in states.KNOWN
         demand(packs, f"layout {context.layout!r} cannot be had for a {model.config.model_type}; for {', '.join(states.KNOWN)} only")
-        run = training.Run(model, tokenizer, task, recipe, seed, context)
+        run = Run(model, tokenizer, task, recipe, seed, context)
         return fine_tuned(run, head.lessons(run, train), head.predictor(run), select)
 
 

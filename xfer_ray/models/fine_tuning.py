@@ -7,10 +7,11 @@ from pathlib import Path
 
 from xfer_ray.contract import FineTuned, Predict, answers_of
 from xfer_ray.models import memory, resume, training
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.sources import Example, Examples
 
 
-def fine_tuned(run: training.Run, lessons: training.Lessons, predict: Predict, select: Examples | None) -> FineTuned:
+def fine_tuned(run: Run, lessons: Lessons, predict: Predict, select: Examples | None) -> FineTuned:
     """Train the model in place and wrap it; `predict` answers with the model as it stands when it is called."""
     evaluate = None if select is None else lambda: run.context.score(answers_of(predict, select))
     trained = training.train(run, lessons, evaluate)

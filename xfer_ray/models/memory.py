@@ -21,7 +21,7 @@ from xfer_ray.models import seats
 from xfer_ray.models.batches import Rows
 
 if TYPE_CHECKING:
-    from xfer_ray.models.training import Run
+    from xfer_ray.models.lessons import Run
 
 log = logging.getLogger(__name__)
 Fitted = TypeVar("Fitted")

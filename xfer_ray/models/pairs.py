@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from xfer_ray.contract import Predict
 from xfer_ray.models import states
 from xfer_ray.models.batches import NOTHING, Grid, Part, Rows, by_length, padded
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.models.memory import in_groups
 from xfer_ray.models.tokens import Tokens, encoded
-from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
+from xfer_ray.models.training import autocast, budget, inputs
 from xfer_ray.sources import Example, Examples
 
 if TYPE_CHECKING:

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from xfer_ray.models.captured import Captured
 
 
 @dataclass(frozen=True)
 class _Seats:
     model: list[Tensor]
     optimizer: list[dict[str, Tensor]]  # the state of each parameter
-    played: Captured
+    played: Any
 
 
 _kept: dict[Hashable, _Seats] = {}  # one at most: they hold a model's memory and more
 
 
-def taken(alike: Hashable, model: nn.Module, optimizer: torch.optim.Optimizer) -> Captured | None:
+def taken(alike: Hashable, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:  # noqa: ANN401 - what `leave` was given
     """Seat a model and its optimizer where one alike was, as they are now; gives what was recorded there, None if there was no such."""
     found = _kept.pop(alike, None)
     forget()
@@ -44,7 +41,7 @@ def taken(alike: Hashable, model: nn.Module, optimizer: torch.optim.Optimizer) -
     return found.played
 
 
-def leave(alike: Hashable, model: nn.Module, optimizer: torch.optim.Optimizer, played: Captured) -> None:
+def leave(alike: Hashable, model: nn.Module, optimizer: torch.optim.Optimizer, played: object) -> None:
     """Keep the seats of a model and its optimizer with what was recorded there; the model gets copies, and the optimizer is spent."""
     state = [dict(optimizer.state[parameter]) for parameter in _parameters(optimizer)]
     _kept[alike] = _Seats([tensor.data for tensor in _tensors(model)], state, played)

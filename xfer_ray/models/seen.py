@@ -16,7 +16,7 @@ from xfer_ray.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from xfer_ray.models.training import Lessons
+    from xfer_ray.models.lessons import Lessons
 
 
 @contextlib.contextmanager

@@ -19,8 +19,9 @@ from xfer_ray.contract import Predict
 from xfer_ray.errors import XferRayError
 from xfer_ray.models import states
 from xfer_ray.models.batches import NOTHING, Grid, Part, Rows, by_length, padded
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.models.memory import in_groups
-from xfer_ray.models.training import Lessons, Run, autocast, budget, inputs
+from xfer_ray.models.training import autocast, budget, inputs
 from xfer_ray.models.windows import Ints, Windows, answer_columns, windowed
 from xfer_ray.sources import Example, Examples
 

@@ -22,8 +22,8 @@ from xfer_ray.models import checkpoints, decoding, generation, memory, states, t
 from xfer_ray.models.batches import NOBODY, NOTHING, Grid, Part, Rows, beside, by_length, padded
 from xfer_ray.models.checkpoints import demand_vocabulary
 from xfer_ray.models.fine_tuning import fine_tuned
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.models.tokens import Tokens, encoded_texts, kept_tokenizer
-from xfer_ray.models.training import Lessons, Run
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Example, Examples
 

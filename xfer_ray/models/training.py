@@ -13,70 +13,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers.optimization import Adafactor
 
-from xfer_ray.contract import Context
-from xfer_ray.core import Layout, Task
 from xfer_ray.errors import XferRayError, demand
 from xfer_ray.models import captured, memory, resume, seats, states
-from xfer_ray.models.batches import PACKS, Grid, Part, Rows, laid, micro_batches, plan, total_steps
+from xfer_ray.models.batches import PACKS, Grid, Rows, laid, micro_batches, plan, total_steps
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.models.seen import only_seen
-from xfer_ray.models.tokens import Tokens
 from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 # How many tokens go through a model at once, on a GPU and on a CPU.
 TRAINING_BUDGET = {"cuda": 2**15, "cpu": 2**12}
 ANSWERING_BUDGET = {"cuda": 2**16, "cpu": 2**11}
 CHECK_EVERY = 20  # steps between two looks at the losses: each look waits for the GPU
-
-
-Loss = Callable[..., Tensor]
-Asked = Callable[[Grid, Rows], Sequence[Part]]
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What is learned: rows of tokens, the id that pads them, what each row weighs, the loss, and what it asks of the rows.
-
-    `loss(model, grid, *asked)` is summed over the rows, which `grid` lays out; over a batch it is divided by
-    the weight of the batch: its number of rows, or of the tokens that they ask for. `asked(grid, rows)` gives arrays;
-    without it the loss reads the numbers of the rows.
-    """
-
-    tokens: Tokens
-    pad: int
-    weights: NDArray[np.float64]
-    loss: Loss
-    asked: Asked | None = None
-
-    def summed(self, model: PreTrainedModel, grid: Grid, rows: Rows) -> Tensor:
-        """The loss of these rows."""
-        return self.loss(model, grid, *([rows] if self.asked is None else [part.values for part in self.asked(grid, rows)]))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One fine-tuning run: a model on its device, its tokenizer, what it is to learn, how, and where."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
-    task: Task
-    recipe: Recipe
-    seed: int
-    context: Context
-
-    @property
-    def layout(self) -> Layout:
-        """How a batch meets the device."""
-        return self.context.layout or states.layout_of(self.model)
 
 
 @dataclass(frozen=True)
