@@ -1,5 +1,6 @@
 """Sources by a value that is made of their cells, and how sure that is: intervals, and the probability of being the best."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -80,7 +81,10 @@ def effects_of(counted: NDArray[np.bool_], weights: Array) -> Array:
 
 @dataclass(frozen=True)
 class Known:
-    """Limits and probabilities, one entry per source."""
+    """Limits and probabilities, one entry per source.
+
+    `p`: of no difference from the best. The data chose which that is, so the correction (Holm) is for all pairs of sources.
+    """
 
     low: Array
     high: Array
@@ -102,17 +106,18 @@ def known_of(ranking: Ranking, matrix: pd.DataFrame, resampled: Resampled, own: 
     many, best = len(matrix), ranking.best
     if ranking.factors is None:
         return _known_least(ranking, matrix, resampled, own)
-    statistics = np.concatenate([ranking.factors, ranking.factors[best] - ranking.factors])
-    statistics[~np.tile(ranking.complete, 2)] = np.nan
+    factors, pairs = ranking.factors, _pairs(ranking.complete)
+    statistics = np.concatenate([factors, factors[best] - factors, factors[pairs[:, 0]] - factors[pairs[:, 1]]])
+    statistics[: 2 * many][~np.tile(ranking.complete, 2)] = np.nan
     found = significance.estimates(resampled, _arranged(statistics, matrix, resampled), own)
     others = np.arange(many) != best
     return Known(
         low=found.low[:many],
         high=found.high[:many],
         p_best=probability_best(found.draws[:, :many], ranking.complete, ~np.isnan(found.value[:many])),
-        behind_low=np.where(others, found.low[many:], np.nan),
-        behind_high=np.where(others, found.high[many:], np.nan),
-        p=significance.holm(np.where(others, found.p[many:], np.nan)),
+        behind_low=np.where(others, found.low[many : 2 * many], np.nan),
+        behind_high=np.where(others, found.high[many : 2 * many], np.nan),
+        p=_with_best(pairs, significance.holm(found.p[2 * many :]), ranking),
         conditional=bool(found.conditional.any()),
     )
 
@@ -126,8 +131,10 @@ def _known_least(ranking: Ranking, matrix: pd.DataFrame, resampled: Resampled, o
     draws = np.where(ranking.counted, found.draws.reshape(-1, *shape), np.inf).min(axis=2)
     behind = draws[:, [ranking.best]] - draws
     others = told & told[ranking.best] & (np.arange(len(matrix)) != ranking.best)
-    tails = np.minimum((behind <= 0).sum(axis=0), (behind >= 0).sum(axis=0))
-    p = np.where(others, np.minimum(1.0, 2 * (tails + 1) / (len(draws) + 1)), np.nan)
+    pairs = _pairs(told)
+    apart = [draws[:, i] - draws[:, j] for i, j in pairs]
+    tails = np.array([min((each <= 0).sum(), (each >= 0).sum()) for each in apart])
+    p = np.minimum(1.0, 2 * (tails + 1) / (len(draws) + 1))
     low, high = np.quantile(behind, [0.025, 0.975], axis=0)
     return Known(
         low=np.where(told, np.where(ranking.counted, found.low.reshape(shape), np.inf).min(axis=1), np.nan),
@@ -135,9 +142,23 @@ def _known_least(ranking: Ranking, matrix: pd.DataFrame, resampled: Resampled, o
         p_best=probability_best(draws, ranking.complete, told),
         behind_low=np.where(others, low, np.nan),
         behind_high=np.where(others, high, np.nan),
-        p=significance.holm(p),
+        p=_with_best(pairs, significance.holm(p), ranking),
         conditional=bool(found.conditional.any()),
     )
+
+
+def _pairs(ranked: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """Every two of the ranked sources, (pairs x 2)."""
+    return np.array(list(itertools.combinations(np.flatnonzero(ranked), 2)), dtype=int).reshape(-1, 2)
+
+
+def _with_best(pairs: NDArray[np.int_], p: Array, ranking: Ranking) -> Array:
+    """For each source the p of the pair that it makes with the best one; NaN where there is none."""
+    found = np.full(len(ranking.values), np.nan)
+    for pair, value in zip(pairs.tolist(), p, strict=True):
+        if ranking.best in pair:
+            found[sum(pair) - ranking.best] = value
+    return found
 
 
 def _arranged(factors: Array, matrix: pd.DataFrame, resampled: Resampled) -> Array:

@@ -185,8 +185,9 @@ def _shifts(deviations: Array, resamples: int, generator: np.random.Generator) -
 class Estimates:
     """Statistics with what is known of their error: one entry each, NaN where a hole is involved.
 
-    `low`, `high`: the interval of 95 %. `p`: two-sided, of "it is 0". `detectable`: the smallest true difference from 0 that a test at
-    5 % would have found with a power of 80 %. `conditional`: a single seed stands behind it, so all these hold for those very models.
+    `low`, `high`: the interval of 95 %, by the draws. `p`: two-sided, of "it is 0", by Student's t. `detectable`: the smallest
+    true difference from 0 that a test at 5 % would have found with a power of 80 %. `conditional`: a single seed stands behind it,
+    so all these hold for those very models.
     `draws`: (resamples x statistics), jointly.
     """
 
@@ -214,10 +215,10 @@ def estimates(resampled: Resampled, factors: Array, denominators: Mapping[str, s
     value = (np.nan_to_num(values).reshape(1, -1) @ flat.T)[0]
     drawn = np.nan_to_num(draws).reshape(len(draws), -1) @ flat.T.astype(np.float32)
     slopes = _slopes(resampled.abilities, usable, own)
-    drawn = _widened(resampled, slopes, value, drawn)
+    drawn, p = _widened(resampled, slopes, value, drawn)
     alone = np.array([many < 2 for many in resampled.seeds])
     conditional = (np.abs(slopes).max(axis=2) > _NOTHING)[:, alone].any(axis=1)
-    return _summed_up(np.where(held.any(axis=(1, 2)), np.nan, value), drawn, conditional)
+    return _summed_up(np.where(held.any(axis=(1, 2)), np.nan, value), drawn, p, conditional)
 
 
 def unbounded(resampled: Resampled, denominators: Mapping[str, str]) -> tuple[str, ...]:
@@ -264,8 +265,8 @@ def _slopes(abilities: Array, factors: Array, own: NDArray[np.int_] | None) -> A
     return slopes
 
 
-def _widened(resampled: Resampled, slopes: Array, value: Array, drawn: Array) -> Array:
-    """Draws for the examples, with what other seeds would have moved, and as wide as so few seeds ask for."""
+def _widened(resampled: Resampled, slopes: Array, value: Array, drawn: Array) -> tuple[Array, Array]:
+    """Draws for the examples, with what other seeds would have moved, and as wide as so few seeds ask for; and p of the values."""
     seeds = np.array(resampled.seeds)
     total, counted = (np.einsum("jst,stu,jsu->js", slopes, each, slopes, optimize=True) for each in (resampled.between, resampled.within))
     shown = total.sum(axis=1)
@@ -276,7 +277,17 @@ def _widened(resampled: Resampled, slopes: Array, value: Array, drawn: Array) ->
     freedom = variance**2 / np.where(unsure > 0, unsure, np.nan)  # NaN: nothing but examples, of which there are many
     deviations = drawn + moved * np.sqrt(kept) - value
     widened: Array = value + deviations * _student(freedom, resampled.mixing)
-    return np.where(np.abs(widened) < _ROUNDING, 0.0, widened)
+    return np.where(np.abs(widened) < _ROUNDING, 0.0, widened), _two_sided(value, np.sqrt(variance), freedom)
+
+
+def _two_sided(value: Array, error: Array, freedom: Array) -> Array:
+    """P of "it is 0", by Student's t; a tail that is counted in draws would depend on which were drawn."""
+    from scipy.special import stdtr
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        far = np.where(np.abs(value) < _ROUNDING, 0.0, np.abs(value) / error)
+    p: Array = 2 * stdtr(np.where(np.isnan(freedom), np.inf, np.maximum(freedom, 1.0)), -far)
+    return p
 
 
 def _student(freedom: Array, mixing: Array) -> Array:
@@ -294,11 +305,9 @@ def _student(freedom: Array, mixing: Array) -> Array:
     return factors
 
 
-def _summed_up(value: Array, draws: Array, conditional: NDArray[np.bool_]) -> Estimates:
+def _summed_up(value: Array, draws: Array, p: Array, conditional: NDArray[np.bool_]) -> Estimates:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-    below, above = ((draws <= 0).sum(axis=0), (draws >= 0).sum(axis=0))
-    p = np.minimum(1.0, 2 * (np.minimum(below, above) + 1) / (len(draws) + 1))
     at, power = NormalDist().inv_cdf(1 - tail), NormalDist().inv_cdf(POWER)
     detectable = (high - low) / 2 * (at + power) / at
     hole = np.isnan(value)
