@@ -13,8 +13,9 @@ FILES = sorted(p for folder in ("xfer_ray", "analysis", "sweeps") for p in (ROOT
 # Each room, from the top of the house down, and the rooms it may look into. All of them stand on the ground.
 GROUND = ("errors", "redact", "identity", "recipe", "sources", "core", "contract", "text")  # each of these may look at those before it
 MAY_IMPORT = {
-    "cli": {"run", "probe", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis"},
+    "cli": {"run", "search", "probe", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis"},
     "run": {"sweep", "keeping", "making", "notice", "plan", "adoption", "pretrained", "progress", "trial", "desk", "records", "results", "storage"},
+    "search": {"results"},
     "translate": {"card", "sweep", "shard", "translation", "corpora", "models", "tasks", "data", "revisions", "storage", "desk"},
     "card": {"shard", "translation", "corpora", "models"},
     "making": {"models", "notice", "folders", "keeping", "pretrained", "results", "attempt", "desk"},
@@ -55,7 +56,7 @@ MAY_IMPORT = {
     "models": {"miniature"},
     "translation": {"miniature"},
     "miniature": set(),
-    "analysis": {"results"},
+    "analysis": {"search", "results"},
     "sweeps": {"tasks", "models"},
 }  # fmt: skip
 DOORS = {
@@ -67,6 +68,7 @@ DOORS = {
     "langcodes": {"translation", "analysis"},
     "urielplus": {"analysis"},
     "matplotlib": {"analysis"},
+    "optuna": {"sweep"},
     "scipy": {"analysis"},
     "jinja2": {"analysis"},
     "edlib": {"translation"},

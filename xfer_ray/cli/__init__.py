@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from xfer_ray.cli import cluster, doctor, making, meaning, reading, sweeps, translating
+from xfer_ray.cli import cluster, doctor, making, meaning, reading, searching, sweeps, translating
 from xfer_ray.errors import StorageError, XferRayError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     sweeps.plan,
     sweeps.run,
     sweeps.status,
+    searching.search,
     reading.tables,
     meaning.report,
     meaning.recommend,

@@ -53,6 +53,7 @@ def extras() -> Iterator[Finding]:
         ("ctranslate2", "ctranslate2", "faster `translate`"),
         ("aws", "boto3", "`ray up` on AWS"),
         ("wandb", "wandb", "Weights & Biases"),
+        ("search", "optuna", "`search` by Optuna"),
     ):
         found = version(package)
         yield ok(package, found) if found else note(package, f"not installed; for {use}: pip install 'xfer-ray[{extra}]'")
