@@ -63,7 +63,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """Blocks of rows under one header (the targets, then the groups; or HT and MT), or verdicts; and notes on what is missing."""
+    """Blocks of rows under one header (the targets, then the groups; or the provenances), or verdicts; and notes on what is missing."""
 
     layout: str = "matrix"
     values: str = "paper"
@@ -72,6 +72,7 @@ class Tables:
     selection: str = ""  # where one was asked for
     targets: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    provenances: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()

@@ -9,6 +9,8 @@ from analysis import rules, transfer
 from analysis.selection import Options, Selected
 from xfer_ray.errors import DeclarationError
 
+PROVENANCES = {"HT": "by people", "MT": "by a machine"}
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -42,10 +44,21 @@ def _without_denominator(selected: Selected, options: Options) -> list[str]:
     return [target for target in selected.facts.targets if not has_one(target)]
 
 
+def provenances(selected: Selected) -> tuple[str, ...]:
+    """Of human and machine translation what the sweep has a source of: the columns of Table 4."""
+    corpora = [transfer.corpus_of(source) for source in selected.sources if not rules.is_control(source)]
+    return tuple(kind for kind in PROVENANCES if any(corpus.provenance == kind for corpus in corpora))
+
+
 def denominators(selected: Selected, choice: str | None) -> dict[str, str | None]:
     """Target -> its denominator, by the task and the user's choice."""
     facts = selected.facts
     return rules.denominators(facts.targets, selected.sources, declared=facts.denominators, choice=choice)
+
+
+def divided_by(selected: Selected, choice: str | None) -> dict[str, str]:
+    """Target -> its denominator, without the targets that have none."""
+    return {target: source for target, source in denominators(selected, choice).items() if source}
 
 
 def abilities(selected: Selected, model: str) -> Measured:
@@ -59,7 +72,7 @@ def abilities(selected: Selected, model: str) -> Measured:
 
 def relative(selected: Selected, model: str, choice: str | None, options: Options) -> Measured:
     """Z of one model: seeds are averaged before the ratio, or the ratios of equal seeds afterwards."""
-    own = {target: source for target, source in denominators(selected, choice).items() if source}
+    own = divided_by(selected, choice)
     found = abilities(selected, model)
     if options.seed_mean == "scores":
         behind = transfer.diagonal(found.runs, own).fillna(0)
@@ -99,6 +112,10 @@ def _general(selected: Selected, normalized: bool, options: Options) -> Iterator
         alone = [source for source, over in baselines(selected, model, options).items() if over is None]
         if alone and _compares(options):
             yield f"no baseline for {', '.join(alone)}: no source is English; name one with --baseline"
+    there = provenances(selected) if options.layout == "provenance" else tuple(PROVENANCES)
+    yield from (
+        f"no column {kind}: no source of {selected.task} was translated {by}" for kind, by in PROVENANCES.items() if kind not in there
+    )
 
 
 def _compares(options: Options) -> bool:
@@ -107,16 +124,19 @@ def _compares(options: Options) -> bool:
 
 def _missing(selected: Selected, normalized: bool, options: Options) -> Iterator[str]:
     needs_ratio = normalized and options.values in ("paper", "relative", "advantage", "common")
-    choices = ("HT", "MT") if options.layout == "provenance" else (options.denominators,)
+    choices = provenances(selected) if options.layout == "provenance" else (options.denominators,)
     pairs = [(choice, *pair) for choice in choices if needs_ratio for pair in denominators(selected, choice).items()]
     for model in selected.models:
         name = f"{selected.task}.{model}"
         roles: dict[str, list[str]] = {}
-        for choice, target, source in pairs:
-            if source is None:
-                kind = f"{choice} source" if choice in ("HT", "MT") else "source"
-                yield f"missing: {name}: no {kind} in {transfer.language(target)} is planned (denominator of column {target})"
-            else:
+        for choice in choices:
+            alone = [target for of, target, source in pairs if of == choice and source is None]
+            if alone:
+                kind = f"{choice} source" if choice in PROVENANCES else "source"
+                spoken, columns = ", ".join(map(transfer.language, alone)), f"column{'s' * (len(alone) > 1)} {', '.join(alone)}"
+                yield f"missing: {name}: no {kind} in {spoken} is planned (denominator of {columns})"
+        for _, target, source in pairs:
+            if source is not None:
                 roles.setdefault(source, []).append(f"denominator of column {target}")
         for over in dict.fromkeys(baselines(selected, model, options).values()) if _compares(options) else ():
             if over is not None:

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from analysis.blocks import Block, Interval, Row, Tables, Verdict
-from analysis.formats import HOLE, STYLES, Markup, Sheet
+from analysis.formats import HOLE, STYLES, Markup, Sheet, inert
 from analysis.intervals import DIFFERENCES
-from analysis.tables import PROVENANCES
 from analysis.transfer import source_of
 from xfer_ray.errors import unknown
 from xfer_ray.sources import Corpus, Mixture, Source
@@ -79,7 +78,9 @@ def _chain(corpus: Corpus, markup: Markup) -> str:
 def _sheet(tables: Tables, block: Block, markup: Markup, name: Callable[[str], str], *, intervals: bool) -> Sheet:
     matrix = tables.layout == "matrix"
     runs = {row.runs for row in block.rows}
-    columns = (*map(name, tables.targets), *(markup.arrow + markup.escape(group) for group in tables.groups)) if matrix else PROVENANCES
+    columns = (
+        (*map(name, tables.targets), *(markup.arrow + markup.escape(group) for group in tables.groups)) if matrix else tables.provenances
+    )
     rows = []
     for row in block.rows:
         several = [str(row.runs)] if len(runs) > 1 else []
@@ -228,18 +229,18 @@ def _csv(tables: Tables, *, intervals: bool) -> str:
     if tables.layout == "summary":
         found = {(verdict.model, verdict.task): verdict for verdict in tables.verdicts}
         tasks = list(dict.fromkeys(verdict.task for verdict in tables.verdicts))
-        write(["model", *map(_inert, tasks)])
+        write(["model", *map(inert, tasks)])
         for model in dict.fromkeys(verdict.model for verdict in tables.verdicts):
-            write([_inert(model), *(_mark(found.get((model, task))) for task in tasks)])
+            write([inert(model), *(_mark(found.get((model, task))) for task in tasks)])
         return out.getvalue()
     matrix = tables.layout == "matrix"
-    columns = (*tables.targets, *(f"->{group}" for group in tables.groups)) if matrix else PROVENANCES
+    columns = (*tables.targets, *(f"->{group}" for group in tables.groups)) if matrix else tables.provenances
     write(["task", "model", "source" if matrix else "language", "values", "runs", *columns])
     for block in tables.blocks:
         for row in block.rows:
             for values, cells in _lines(row, intervals=intervals):
                 told = ["" if math.isnan(cell) else f"{cell:.6f}" for cell in cells]
-                write([_inert(tables.task), _inert(block.model), _inert(row.source), values, row.runs, *told])
+                write([inert(tables.task), inert(block.model), inert(row.source), values, row.runs, *told])
     return out.getvalue()
 
 
@@ -249,8 +250,3 @@ def _lines(row: Row, *, intervals: bool) -> Iterator[tuple[str, Iterable[float]]
     if intervals and row.intervals:
         for name, scale in (("low", 100), ("high", 100), ("p", 1)):
             yield f"{row.values}-{name}", (math.nan if told is None else scale * getattr(told, name) for told in row.intervals)
-
-
-def _inert(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

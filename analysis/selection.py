@@ -1,12 +1,12 @@
 """The scores that answer one question: one task, metric and split; which of them are planned, there, and comparable."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from xfer_ray.errors import DataError, DeclarationError, unknown
+from xfer_ray.errors import DataError, DeclarationError, demand, unknown
 from xfer_ray.results import Plan, Results, TaskFacts, done, read_rescored, read_scores, stems
 
 CHOICES = {
@@ -38,6 +38,9 @@ class Options:
     intervals: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("task", "model", "metric", "split", "selection", "baseline", "denominators"):
+            found = getattr(self, name)
+            demand(found is None or bool(found.strip()), f"--{name} {found!r} names nothing; name one, or leave the option out")
         for kind, possible in CHOICES.items():
             found = getattr(self, kind.replace("-", "_"))
             if found not in possible:
@@ -89,6 +92,12 @@ def planned_scores(results: Results, plan: Plan, options: Options) -> pd.DataFra
         raise DeclarationError(f"{asked}; `xfer-ray rescore {results.url} --metric NAME` computes others from the predictions")
     of_task = {trial.trial for trial in plan.trials if options.task in (None, trial.task)}
     return pd.concat([scores, read_rescored(results, options.metric, of_task & trials)])
+
+
+def ignored(others: Collection[str]) -> tuple[str, ...]:
+    """A note on scores of trials that are not planned, if there are any."""
+    files = "file" if len(others) == 1 else "files"
+    return (f"ignored {len(others):,} scores {files} of trials that sweep.json does not plan",) if others else ()
 
 
 def select(plan: Plan, scores: pd.DataFrame, options: Options) -> Selected:

@@ -14,14 +14,13 @@ from analysis.blocks import Block, Row, Tables, Verdict
 from analysis.intervals import judged
 from analysis.measure import Measured
 from analysis.outcomes import Outcomes
-from analysis.selection import Options, Selected, planned_scores, select
+from analysis.selection import Options, Selected, ignored, planned_scores, select
 from analysis.significance import Resampled
 from analysis.transfer import Groups
 from xfer_ray.errors import DataError
 from xfer_ray.results import Plan, Results, done, read_plan
 from xfer_ray.sources import Mixture
 
-PROVENANCES = ("HT", "MT")  # the columns of Table 4
 MANY = 500  # trials whose predictions are read for marks that nobody asked for: a few seconds
 
 ByExample = Callable[[Selected, str], Outcomes | None]
@@ -38,9 +37,7 @@ def read(results: Results, options: Options) -> Tables:
         return None if many else outcomes.read(results, selected, model)
 
     tables = build(plan, planned_scores(results, plan, options), options, by_example if options.marks else None)
-    others = len(there - planned)
-    note = (f"ignored {others} scores {'file' if others == 1 else 'files'} of trials that sweep.json does not plan",)
-    return replace(tables, notes=tables.notes + note) if others else tables
+    return replace(tables, notes=(*tables.notes, *ignored(there - planned)))
 
 
 def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExample | None = None) -> Tables:
@@ -69,6 +66,7 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
         selection=options.selection or "",
         targets=selected.facts.targets,
         groups=selected.facts.groups,
+        provenances=measure.provenances(selected),
         blocks=tuple(
             replace(block, metric=selected.metrics[model])
             for model in shown
@@ -90,21 +88,17 @@ def _judge(selected: Selected, resampled: Resampled | None, normalized: bool, op
     groups = {"All": selected.facts.targets} if options.layout == "provenance" else selected.facts.groups
 
     def judge(block: Block, choice: str | None) -> Block:
-        own = _denominators(selected, choice) if normalized else None
+        own = measure.divided_by(selected, choice) if normalized else None
         return judged(block, selected.facts.targets, groups, resampled, own=own, common=options.values == "common")
 
     return judge
 
 
-def _denominators(selected: Selected, choice: str | None) -> dict[str, str]:
-    return {target: source for target, source in measure.denominators(selected, choice).items() if source}
-
-
 def _unbounded(selected: Selected, drawn: Mapping[str, Resampled], normalized: bool, options: Options) -> Iterator[str]:
     """Where a ratio has no bounds, for its denominator may be 0."""
-    choices = PROVENANCES if options.layout == "provenance" else (options.denominators,)
+    choices = measure.provenances(selected) if options.layout == "provenance" else (options.denominators,)
     for model, resampled in drawn.items() if normalized else ():
-        targets = dict.fromkeys(t for choice in choices for t in significance.unbounded(resampled, _denominators(selected, choice)))
+        targets = dict.fromkeys(t for choice in choices for t in significance.unbounded(resampled, measure.divided_by(selected, choice)))
         if targets:
             yield f"no intervals of {model} on {', '.join(targets)}: among so few right answers a resample may have none to divide by"
 
@@ -181,7 +175,8 @@ def _provenance(selected: Selected, model: str, normalized: bool, options: Optio
     """Table 4: each language's average advantage by human and by machine translation, with denominators of the same kind."""
     everything = {"All": selected.facts.targets}
     found: dict[str, dict[str, dict[str, Row]]] = {}  # baseline -> language -> provenance -> the row of that source
-    for kind in PROVENANCES:
+    kinds = measure.provenances(selected)
+    for kind in kinds:
         measured = measure.relative(selected, model, kind, options) if normalized else measure.abilities(selected, model)
         for over, sources in _of_provenance(selected, model, kind, options).items():
             block = judge(_compared(model, measured, over, sources, everything, "advantage"), kind)
@@ -190,7 +185,7 @@ def _provenance(selected: Selected, model: str, normalized: bool, options: Optio
     if not found:
         raise DataError(f"task {selected.task} has no translated source with a baseline, so there is nothing to show by provenance")
     return [
-        Block(model, over, tuple(_side_by_side(language, rows) for language, rows in languages.items()))
+        Block(model, over, tuple(_side_by_side(language, rows, kinds) for language, rows in languages.items()))
         for over, languages in found.items()
     ]
 
@@ -207,9 +202,9 @@ def _of_provenance(selected: Selected, model: str, kind: str, options: Options) 
     return found
 
 
-def _side_by_side(language: str, rows: Mapping[str, Row]) -> Row:
-    cells = tuple(rows[kind].cells[-1] if kind in rows else np.nan for kind in PROVENANCES)
-    told = tuple(rows[kind].intervals[-1] if kind in rows and rows[kind].intervals else None for kind in PROVENANCES)
+def _side_by_side(language: str, rows: Mapping[str, Row], kinds: Sequence[str]) -> Row:
+    cells = tuple(rows[kind].cells[-1] if kind in rows else np.nan for kind in kinds)
+    told = tuple(rows[kind].intervals[-1] if kind in rows and rows[kind].intervals else None for kind in kinds)
     return Row(language, next(iter(rows.values())).values, min(row.runs for row in rows.values()), cells, told if any(told) else ())
 
 

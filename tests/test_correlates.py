@@ -162,7 +162,7 @@ def test_what_cannot_be_told_is_named_with_its_reason():
     facts = [Factor("constant", "pair", constant), Factor("holes", "pair", holes), Factor("few", "target", few)]
     found, lacking = mantel.correlations(matrix, facts, "advantage", resamples=20)
     assert [(one.factor, one.languages) for one in found] == [("holes", 6)]
-    assert lacking == ["constant: does not vary", "few: known of 3 target languages, too few"]
+    assert lacking == [("constant", "the fact does not vary"), ("few", mantel.TOO_FEW)]
 
 
 def test_advantages_are_zero_shot_for_source_and_baseline():
@@ -307,7 +307,7 @@ def test_mixtures_and_hostile_names_do_no_harm():
     matrix = pd.DataFrame(1.0, index=["en-O", "de-O+ru-O"], columns=["en-O", "sw-O"])
     assert list(unseen.single(matrix).index) == ["en-O"]
     evil = "\x1b[2J<b>"
-    one = correlates.Correlates(evil, evil, evil, "ability", (), (evil,), {evil: {"en-O": math.nan}})
+    one = correlates.Correlates(evil, evil, evil, "ability", (), ((evil, evil),), {evil: {"en-O": math.nan}})
     assert "\x1b" not in correlates.text((one,))
     assert json.dumps(correlates.json(one), allow_nan=False)
 
@@ -319,4 +319,8 @@ def test_without_a_zero_shot_cell_nothing_correlates(tmp_path):
     assert CliRunner().invoke(app, ["import", str(table), "--storage", storage]).exit_code == 0
     done = CliRunner().invoke(app, ["correlates", f"{storage}/own", "--baseline", "en-O"])
     assert done.exit_code == 0, done.output
-    assert "too few" in done.stdout
+    told = " ".join(done.stdout.split())
+    assert "mine, tiny, accuracy: no correlation can be told" in told
+    assert "not told: 12 correlations, for the fact and the measure are known together of fewer than 5 languages" in told
+    assert "genetic" not in told
+    assert "URIEL" not in told

@@ -1,12 +1,14 @@
 """Other people's scores: what is taken, and each sentence with which a table is refused."""
 
+import multiprocessing
 import random
 
 import pandas as pd
 import pytest
 
 from xfer_ray import importing, results
-from xfer_ray.core import Task
+from xfer_ray.commit import put_scores
+from xfer_ray.core import Score, Task
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
 from xfer_ray.sources import Corpus
@@ -131,6 +133,19 @@ def test_percent_is_asked_for_and_taken(take):
         take(PAIR[0].replace("0.93", "101"), name="more", percent=True)
 
 
+def test_fractions_among_percents_are_named(take, capsys):
+    lines = [line.rsplit(",", 1)[0] + ",71.0" for line in PAIR]
+    take(*lines, percent=True)
+    take(*lines[:2], lines[2].replace("71.0", "0.0"), lines[3].replace("71.0", "1.01"), name="low", percent=True)
+    assert capsys.readouterr().out == ""
+    found = take(*lines[:2], lines[2].replace("71.0", "0.71"), lines[3].replace("71.0", "1"), name="mixed", percent=True)
+    assert (
+        "2 of 4 scores are not above 1, such as 0.71 in row 3, and were taken for percent as the others; if they are fractions, mend the "
+        "file and give another name with --name" in capsys.readouterr().out
+    )
+    assert scores(found)["de-HT-en", "en-O"] == pytest.approx(0.0071)
+
+
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
@@ -175,7 +190,7 @@ def test_a_table_that_is_none_is_refused(take, tmp_path):
 
 
 def test_a_long_table_is_refused_before_it_is_decoded(take, tmp_path, monkeypatch):
-    monkeypatch.setattr("xfer_ray.importing.MOST_ROWS", 3)
+    monkeypatch.setattr("xfer_ray.importing.table.MOST_ROWS", 3)
     with pytest.raises(DataError, match="has more than 3 rows; split it by task or model"):
         take(*PAIR)
     pd.DataFrame({"task": ["x"] * 4}).to_parquet(tmp_path / "long.parquet")
@@ -214,3 +229,57 @@ def test_what_another_import_brings_meanwhile_is_not_lost(take, monkeypatch):
     monkeypatch.setattr(importing, "put_scores", interrupted)
     found = take("xnli,mBERT,en,0,en,accuracy,0.8")
     assert {trial.model for trial in results.read_plan(found).trials} == {"mBERT", "mT5-Base"}
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt  # Ctrl-C
+
+
+def test_an_import_that_was_interrupted_before_its_plan_is_made_whole_by_the_next(take, monkeypatch):
+    with monkeypatch.context() as cut:
+        cut.setattr(importing, "write_plan", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            take(*PAIR[:2])
+    found = take("xnli,mBERT,en,0,en,accuracy,0.8")
+    plan = results.read_plan(found)
+    assert {trial.trial for trial in plan.trials} == results.done(found)
+    assert plan.tasks["pawsx"].targets == ("en-O", "de-HT-en")
+    with pytest.raises(DataError, match="gives other scores for task pawsx"):
+        take(PAIR[0].replace("0.93", "0.94"), PAIR[1])
+
+
+def test_scores_that_no_import_made_are_left_alone(take):
+    found = take(*PAIR[:2])
+    (trial,) = results.done(found)
+    rows = results.from_bytes(found.storage.read(found.table("scores", trial)), trial).to_pylist()
+    other = trial.replace(".s0-", ".s7-")
+    put_scores(found, [Score(**{**row, "seed": 7, "trial": other}) for row in rows])
+    plan = results.read_plan(take("xnli,mBERT,en,0,en,accuracy,0.8"))
+    assert [trial.model for trial in plan.trials] == ["mT5-Base", "mBERT"]
+
+
+ROUNDS = 20
+
+
+def import_at_once(folder, mine, start):
+    """Import a model of one's own into one sweep after the other, each at the same moment as somebody else."""
+    for i in range(ROUNDS):
+        start.wait(timeout=60)
+        import_scores(folder / f"{mine}.csv", open_storage(str(folder / "results")), name=f"sweep{i}", percent=False, known={}.get)
+
+
+def test_of_two_imports_at_once_none_is_lost(tmp_path):
+    fresh = multiprocessing.get_context("spawn")
+    start, models = fresh.Barrier(2), ("mBERT", "mT5")
+    for model in models:
+        (tmp_path / f"{model}.csv").write_text(f"{HEADER}\ntask of {model},{model},en,0,en,accuracy,0.8\n")
+    both = [fresh.Process(target=import_at_once, args=(tmp_path, model, start)) for model in models]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(timeout=120)
+    assert [one.exitcode for one in both] == [0, 0]
+    for i in range(ROUNDS):
+        plan = results.read_plan(results.Results(open_storage(str(tmp_path / "results")), f"sweep{i}"))
+        assert sorted(trial.model for trial in plan.trials) == sorted(plan.models) == list(models), i
+        assert sorted(plan.tasks) == [f"task of {model}" for model in models]

@@ -193,7 +193,7 @@ def test_ratios_of_seeds_have_no_intervals(three):
 
 def test_the_provenance_layout_has_intervals(tmp_path):
     built = tables.read(folder(tmp_path, sources=("en-O", "de-MT-en", "ru-MT-en")), Options(layout="provenance"))
-    assert [told is None for row in built.blocks[0].rows for told in row.intervals] == [True, False, True, False]
+    assert [told is None for row in built.blocks[0].rows for told in row.intervals] == [False, False]
 
 
 def test_the_command_prints_them(three):

@@ -144,6 +144,11 @@ def test_a_language_without_a_source_is_named():
     assert tables.notes == ("missing: toy.m: no source in sw is planned (denominator of column sw-HT-en)",)
 
 
+def test_several_languages_without_a_source_take_one_line():
+    tables = table({"en-O": CELLS["en-O"]})
+    assert tables.notes == ("missing: toy.m: no source in de, sw is planned (denominator of columns de-HT-en, sw-HT-en)",)
+
+
 def test_a_model_without_scores_takes_one_line():
     tables = table(models=("m", "other"))
     assert [block.model for block in tables.blocks] == ["m"]
@@ -453,6 +458,25 @@ def test_table_4_compares_provenances_by_denominators_of_their_own():
     assert render(table(cells, layout="provenance"), "csv").splitlines()[0] == "task,model,language,values,runs,HT,MT"
 
 
+@pytest.mark.parametrize(("kind", "other", "by"), [("MT", "HT", "by people"), ("HT", "MT", "by a machine")])
+def test_a_provenance_that_no_source_has_takes_no_column_and_one_line(kind, other, by):
+    cells = {source.replace("MT", kind): row for source, row in CELLS.items()}
+    tables = table(cells, layout="provenance")
+    assert tables.notes == (f"no column {other}: no source of toy was translated {by}",)
+    assert render(tables, "csv").splitlines()[0] == f"task,model,language,values,runs,{kind}"
+    assert [line.split() for line in render(tables).splitlines() if line.startswith(("language", "de", "sw"))] == [
+        ["language", "|", kind],
+        ["de", "|", "+8.3"],
+        ["sw", "|", "-6.1"],
+    ]
+    controls = table(cells | {f"de-{other}-en~x": CELLS["en-O"], f"de-{other}-en+en-O": CELLS["en-O"]}, layout="provenance")
+    assert controls.notes == tables.notes, "what counts only where it is named makes no column"
+    planned = table(cells, sources=(*cells, f"de-{other}-en"), layout="provenance")
+    assert "MT" in render(planned)
+    assert "HT" in render(planned).splitlines()[2]
+    assert f"missing: toy.m.de-{other}-en (denominator of column de-HT-en)" in planned.notes
+
+
 def test_table_1_says_where_another_language_transfers_best():
     plan = scored.plan({"toy": TASK, "boy": TASK, "none": TASK}, ["m"], SOURCES)
     worse = {**CELLS, "de-MT-en": (0.3, 0.61, 0.3)}
@@ -483,7 +507,7 @@ def test_a_name_cannot_become_a_formula_or_markup():
     assert list(csv.reader(io.StringIO(render(tables, "csv"))))[1][:2] == ["'" + hostile, "'@m"]
     assert "\x1b" not in render(tables) + render(tables, "markdown") + render(tables, "latex") + render(tables, "html")
     assert "=1+1|&lt;b&gt;&amp;_^{x}\\?[31m" in render(tables, "html")
-    assert r"=1+1|<b>\&\_\textasciicircum{}\{x\}\textbackslash{}?[31m" in render(tables, "latex")
+    assert r"=1+1\textbar{}\textless{}b\textgreater{}\&\_\textasciicircum{}\{x\}\textbackslash{}?{[}31m" in render(tables, "latex")
     assert r"=1+1\|&lt;b&gt;&amp;\_\^\{x\}\\?\[31m" in render(tables, "markdown")
 
 

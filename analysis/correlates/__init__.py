@@ -1,7 +1,7 @@
 """What the advantages of each model go along with, and what its choice of checkpoint is worth: read, and put into words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,13 +19,21 @@ from xfer_ray.results import Plan, Results, read_plan
 MARKUP, PAGE = STYLES["text"]
 NAMED = {"advantage": "zero-shot advantage", "gap": "transfer gap of XTREME"}
 SELECTIONS = ("source-dev", "last", "oracle")
+MOST_NAMED = 3  # facts of which a correlation is not told for one reason
+EXPLAINED = (
+    "pair: what source and target means leave, over zero-shot cells (Pearson); source, target: their effects (Spearman)",
+    "p: facts handed to the languages in another order; limits: each language left out; Holm: p corrected for how many facts there are",
+    "Related languages are no independent draws, so p is rather too small; and a correlation is no cause.",
+    "Distances: URIEL+ (aclanthology.org/2025.coling-main.463), CC BY-SA 4.0",
+)
 
 
 @dataclass(frozen=True)
 class Correlates:
-    """One model: correlations by measure and fact, why others are not told, and the averages under each selection of the step.
+    """One model: correlations by measure and fact, and the averages under each selection of the step.
 
-    `selections`: selection -> source -> mean over all targets, a fraction, NaN where a cell is missing.
+    `lacking`: what is not told, and why. `selections`: selection -> source -> mean over all targets, a fraction, NaN where a
+    cell is missing.
     """
 
     task: str
@@ -33,7 +41,7 @@ class Correlates:
     metric: str
     kind: str
     found: tuple[Correlation, ...]
-    lacking: tuple[str, ...]
+    lacking: tuple[tuple[str, str], ...]
     selections: Mapping[str, Mapping[str, float]]
     pretraining: str = ""  # who says how much there was of each language
 
@@ -68,14 +76,15 @@ def _of_model(  # noqa: PLR0913 (one model, and everything that is known)
     spoken = [unseen.only_language(name) for matrix in matrices.values() for name in (*matrix.index, *matrix.columns)]
     known = [*factors.of_languages(spoken, corpus), *of_data]
     told = {name: mantel.correlations(matrix, known, name) for name, matrix in matrices.items()}
-    lacking = [f"{name}, {reason}" for name, (_, reasons) in told.items() for reason in reasons]
+    lacking = [(f"{name}, {fact}", reason) for name, (_, untold) in told.items() for fact, reason in untold]
+    lacking += [] if corpus else [("pre-training", "how much there was of each language is not known of this model")]
     return Correlates(
         task=selected.task,
         model=model,
         metric=selected.metrics[model],
         kind="relative" if measure.is_normalized(selected, options) else "ability",
         found=tuple(one for found, _ in told.values() for one in found),
-        lacking=tuple(lacking) if corpus else (*lacking, "pre-training: how much there was of each language is not known of this model"),
+        lacking=tuple(lacking),
         selections=selections(plan, scores, model, options),
         pretraining=corpus.source if corpus else "",
     )
@@ -148,19 +157,24 @@ def _selection_sheet(one: Correlates, name: str) -> Sheet:
 
 
 def _legend(one: Correlates) -> list[str]:
-    lines = [
-        "pair: what source and target means leave, over zero-shot cells (Pearson); source, target: their effects (Spearman)",
-        "p: facts handed to the languages in another order; limits: each language left out; Holm: p corrected for how many facts there are",
-        "Related languages are no independent draws, so p is rather too small; and a correlation is no cause.",
-        "Distances: URIEL+ (aclanthology.org/2025.coling-main.463), CC BY-SA 4.0",
-    ]
-    lines += [f"pre-training: {one.pretraining}"] if one.pretraining else []
-    lines += [f"not told: {MARKUP.escape('; '.join(one.lacking))}"] if one.lacking else []
+    lines = [*EXPLAINED, *([f"pre-training: {one.pretraining}"] if one.pretraining else [])]
+    if not one.found:
+        lines = [MARKUP.escape(f"{one.task}, {one.model}, {one.metric}: no correlation can be told")]
+    lines += map(MARKUP.escape, _untold(one.lacking))
     if len(one.selections) == 1:
         lines.append(
             f"every score is of the selection {MARKUP.escape(next(iter(one.selections)))}; `xfer-ray run --oracle` adds the others"
         )
     return lines
+
+
+def _untold(lacking: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """What is not told, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for what, reason in lacking:
+        by_reason.setdefault(reason, []).append(what)
+    for reason, names in by_reason.items():
+        yield f"not told: {'; '.join(names) if len(names) <= MOST_NAMED else f'{len(names)} correlations'}, for {reason}"
 
 
 def _points(fraction: float, sign: str = "") -> str:
@@ -176,6 +190,6 @@ def json(one: Correlates) -> dict[str, object]:
         "metric": one.metric,
         "values": one.kind,
         "correlations": [{name: None if value != value else value for name, value in each.__dict__.items()} for each in one.found],
-        "lacking": list(one.lacking),
+        "lacking": [f"{what}: {reason}" for what, reason in one.lacking],
         "selections": chosen,
     }

@@ -1,7 +1,7 @@
 """What advantages may go along with: facts of pairs of languages, of sources, and of targets and their test data."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from analysis import typology
 from analysis.transfer import language
 from analysis.typology import PreTraining
 from xfer_ray.results import Results, from_bytes
+from xfer_ray.text import is_ascii_only
 
 Level = Literal["pair", "source", "target"]
 UNTRANSLATED = "NS"  # what stands in PAWS-X where a sentence was not translated (its README)
@@ -45,7 +46,6 @@ def of_test_data(results: Results, task: str, targets: Sequence[str]) -> list[Fa
     ASCII answers: where the answer is ASCII with a letter, in targets of another script than Latin (§7, Table 7). Defects: where a
     text is blank, was not translated, or is the same as the other.
     """
-    shares: dict[str, Mapping[str, float]] = {"ASCII answers": {}, "defects of the test data": {}}
     ascii_only: dict[str, float] = {}
     defects: dict[str, float] = {}
     for target in targets:
@@ -58,7 +58,7 @@ def of_test_data(results: Results, task: str, targets: Sequence[str]) -> list[Fa
         defects[language(target)] = float(_is_defective(examples).mean())
         if typology.script(language(target)) != "Latn":
             first = [(json.loads(answers) or [""])[0] for answers in examples["answers"]]
-            ascii_only[language(target)] = float(np.mean([a.isascii() and any(c.isalpha() for c in a) for a in first]))
+            ascii_only[language(target)] = float(np.mean([is_ascii_only(answer) for answer in first]))
     shares = {"ASCII answers": ascii_only, "defects of the test data": defects}
     return [Factor(name, "target", pd.Series(share, dtype=float)) for name, share in shares.items() if share]
 

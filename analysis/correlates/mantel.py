@@ -23,6 +23,7 @@ from analysis.recommend.unseen import only_language
 Array = NDArray[np.float64]
 RESAMPLES = 2_000
 FEWEST = 5  # languages
+TOO_FEW = f"the fact and the measure are known together of fewer than {FEWEST} languages"
 NEARLY = 1 - 1e-9  # 1, of which Fisher's z is infinite
 MEASURES = ("advantage", "gap")  # Eq. 2; the transfer gap of XTREME (footnote 2)
 
@@ -81,20 +82,22 @@ def _design(there: NDArray[np.bool_]) -> Array:
 
 def correlations(
     matrix: pd.DataFrame, factors: Sequence[Factor], measure: str, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[list[Correlation], list[str]]:
-    """The correlations of one measure with every fact, and which of those could not be told, and why.
+) -> tuple[list[Correlation], list[tuple[str, str]]]:
+    """The correlations of one measure with every fact; and the facts of which it could not be told, each with the reason.
 
     `matrix`: (sources x targets), fractions; NaN where a cell does not count. The same seed gives the same numbers.
     """
-    parts, found, lacking = split(matrix), [], []
+    parts = split(matrix)
+    found: list[Correlation] = []
+    lacking: list[tuple[str, str]] = []
     for factor in factors:
         generator = np.random.default_rng(seed)
         if isinstance(factor.values, pd.DataFrame):
-            one = _of_pairs(parts.rest, factor, factor.values, generator, resamples)
+            one = _of_pairs(parts.rest, factor.values, generator, resamples)
         else:
-            one = _of_each(parts.sources if factor.level == "source" else parts.targets, factor, factor.values, generator, resamples)
+            one = _of_each(parts.sources if factor.level == "source" else parts.targets, factor.values, generator, resamples)
         if isinstance(one, str):
-            lacking.append(f"{factor.name}: {one}")
+            lacking.append((factor.name, one))
         else:
             languages, r, low, high, p = one
             found.append(Correlation(measure, factor.name, factor.level, languages, r, low, high, p, np.nan))
@@ -105,7 +108,7 @@ def correlations(
 Told = tuple[int, float, float, float, float]  # languages, r, low, high, p
 
 
-def _of_pairs(rest: pd.DataFrame, factor: Factor, table: pd.DataFrame, generator: np.random.Generator, resamples: int) -> Told | str:
+def _of_pairs(rest: pd.DataFrame, table: pd.DataFrame, generator: np.random.Generator, resamples: int) -> Told | str:
     """Over cells: what is left of the measure, with what is left of the fact."""
     known = set(_complete(table))
     there = [(i, j) for i, j in np.argwhere(rest.notna().to_numpy()).tolist()]
@@ -114,7 +117,7 @@ def _of_pairs(rest: pd.DataFrame, factor: Factor, table: pd.DataFrame, generator
     cells = {pair: y for pair, y in zip(pairs, left.tolist(), strict=True) if set(map(only_language, pair)) <= known}
     order = list(dict.fromkeys(only_language(name) for pair in cells for name in pair))
     if len(order) < FEWEST:
-        return f"known of {len(order)} languages, too few"
+        return TOO_FEW
     source, target = (np.array([order.index(only_language(pair[end])) for pair in cells]) for end in (0, 1))
     facts = table.loc[order, order].to_numpy(dtype=float)
     design = np.hstack([pd.get_dummies(pd.Series([pair[end] for pair in cells])).to_numpy(dtype=float) for end in (0, 1)])
@@ -134,12 +137,12 @@ def _complete(table: pd.DataFrame) -> list[str]:
     return list(table.index)
 
 
-def _of_each(effects: pd.Series, factor: Factor, facts: pd.Series, generator: np.random.Generator, resamples: int) -> Told | str:
+def _of_each(effects: pd.Series, facts: pd.Series, generator: np.random.Generator, resamples: int) -> Told | str:
     """Over sources or targets: ranks of the effects, with ranks of the fact."""
     used = effects[[only_language(name) in facts.index and not np.isnan(facts[only_language(name)]) for name in effects.index]].dropna()
     order = list(dict.fromkeys(map(only_language, used.index)))
     if len(order) < FEWEST:
-        return f"known of {len(order)} {factor.level} languages, too few"
+        return TOO_FEW
     place = np.array([order.index(only_language(name)) for name in used.index])
     y = used.rank().to_numpy(dtype=float)
     orders = _orders(generator, resamples, len(order))
@@ -156,7 +159,7 @@ def _orders(generator: np.random.Generator, resamples: int, many: int) -> NDArra
 def _told(languages: int, x: Array, y: Array, kept: Array) -> Told | str:
     """The r of the first column of x with y; its limits by what is `kept` without each language; and p by the other columns."""
     if np.allclose(x[:, 0], 0, atol=1e-9):
-        return "does not vary"
+        return "the fact does not vary"
     if np.allclose(y, 0, atol=1e-12):
         return "the measure does not vary"
     r = np.clip((y @ x) / np.sqrt((y @ y) * np.maximum((x**2).sum(axis=0), 1e-300)), -1, 1)

@@ -146,7 +146,7 @@ def recommend(  # noqa: PLR0913 (one model, one question, and what there is to a
     ranking = ranking_of(matrix, np.array(list(weights.values())), least=question.measure == "worst", zero_shot=question.zero_shot)
     if np.isnan(ranking.values).all():
         raise DataError(f"no source of {selected.task}.{model} can be ranked: {'; '.join(_reasons(matrix, ranking))}")
-    own = {t: s for t, s in measure.denominators(selected, options.denominators).items() if s} if found.kind == "relative" else None
+    own = measure.divided_by(selected, options.denominators) if found.kind == "relative" else None
     known = nothing_known(ranking) if resampled is None else known_of(ranking, matrix, resampled, own)
     return replace(
         answer,

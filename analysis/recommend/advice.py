@@ -1,11 +1,10 @@
 """A recommendation in words and as JSON: the answer in the first line, then the table, then what it rests on."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from analysis.blocks import ALPHA
-from analysis.formats import HOLE, STYLES, WIDTH, Sheet
+from analysis.formats import HOLE, STYLES, Sheet, wrapped
 from analysis.recommend import Ranked, Recommendation
 from analysis.recommend.unseen import Predicted
 from analysis.render import KINDS
@@ -23,7 +22,7 @@ def text(answers: Sequence[Recommendation]) -> str:
 def _answer(answer: Recommendation) -> str:
     parts = []
     if answer.sources:
-        parts += [*_wrapped(" ".join(_sentences(answer))), "", PAGE([_sheet(answer)], _legend(answer))]
+        parts += [*wrapped(" ".join(_sentences(answer))), "", PAGE([_sheet(answer)], _legend(answer))]
     if answer.predicted:
         parts.append(_prediction(answer, answer.predicted))
     return "\n".join(parts)
@@ -123,8 +122,8 @@ def _prediction(answer: Recommendation, predicted: Predicted) -> str:
     languages = ", ".join(predicted.weights)
     used = f"Prediction, not a measurement, for {languages}: from {', '.join(predicted.names)}"
     used += f" (without {', '.join(predicted.lacking)}, not known of all languages)" if predicted.lacking else ""
-    lines = [*_wrapped(f"{_name(answer)}. {used}.")]
-    lines += _wrapped(_of_skill(predicted))
+    lines = [*wrapped(f"{_name(answer)}. {used}.")]
+    lines += wrapped(_of_skill(predicted))
     if predicted.values:
         rows = tuple((MARKUP.escape(source), _points(value)) for source, value in predicted.values.items())
         caption = f"predicted {KINDS[answer.kind][0]} x 100, mean over {languages}"
@@ -194,10 +193,6 @@ def _or_null(number: float) -> float | None:
 
 
 # ------------------------------------------------------------------------------ names and numbers
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
 def _name(answer: Recommendation) -> str:

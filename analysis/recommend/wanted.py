@@ -113,12 +113,13 @@ def _rows(file: Path) -> list[tuple[str, ...]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(opened, strict=True)
-            columns = [next((c for c in reader.fieldnames or () if c.strip() in possible), None) for possible in (NAMES, NUMBERS)]
-            if None in columns:
+            header = list(reader.fieldnames or ())
+            columns = [[name for name in header if name.strip() in possible] for possible in (NAMES, NUMBERS)]
+            if any(len(found) != 1 for found in columns):
                 raise DeclarationError(
-                    f"--weights {str(file)!r} has the columns {', '.join(map(repr, reader.fieldnames or ())) or 'none'}; "
-                    f"one must be {' or '.join(NAMES)}, and one {', '.join(NUMBERS[:-1])} or {NUMBERS[-1]}"
+                    f"--weights {str(file)!r} has the columns {', '.join(map(repr, header)) or 'none'}; "
+                    f"exactly one must be {' or '.join(NAMES)}, and exactly one {', '.join(NUMBERS[:-1])} or {NUMBERS[-1]}"
                 )
-            return [tuple((row[column or ""] or "").strip() for column in columns) for row in reader]
+            return [tuple((row[name] or "").strip() for (name,) in columns) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DeclarationError(f"--weights {str(file)!r} is not a CSV file in UTF-8: {error}") from error

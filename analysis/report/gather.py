@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from analysis.intervals import judged
 from analysis.report import certainty, evidence, record, wording
 from analysis.report.certainty import Order
 from analysis.report.facts import Answer, Disagreement, Finding, Illegal, Report, at
-from analysis.selection import Options, Selected, select
+from analysis.selection import Options, Selected, ignored, select
 from xfer_ray.errors import DataError, unknown
 from xfer_ray.results import Plan, Results, done, read_plan, read_scores
 
@@ -39,7 +39,7 @@ class _Part:
     findings: tuple[Finding, ...] = ()
     illegal: tuple[Illegal, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
-    unsaid: Mapping[str, str] | None = None
+    unsaid: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -63,8 +63,8 @@ def read(results: Results, options: Options | None = None) -> Report:
         sweep=plan.sweep,
         findings=tuple(finding for part in parts for finding in part.findings),
         silent=record.silent(plan, tasks, {(f.task, f.model) for part in parts for f in part.findings}, options.model),
-        unsaid={what: why for part in parts for what, why in (part.unsaid or {}).items()},
-        notes=tuple(dict.fromkeys((*(note for part in parts for note in part.notes), *record.ignored(there - planned)))),
+        unsaid={what: why for part in parts for what, why in part.unsaid.items()},
+        notes=tuple(dict.fromkeys((*(note for part in parts for note in part.notes), *ignored(there - planned)))),
         curves=record.curves(results, plan, scored, there & planned, options.model),
         illegal=tuple(one for part in parts for one in part.illegal),
         disagreements=tuple(one for part in parts for one in part.disagreements),
@@ -87,7 +87,7 @@ def _part(results: Results, plan: Plan, scores: pd.DataFrame, options: Options) 
     """What one task contributes: its findings, and what its predictions show."""
     selected = select(plan, scores, options)
     question = _Question(plan, scores, options, selected, measure.is_normalized(selected, options))
-    part = _Part(unsaid={}, notes=measure.notes(selected, question.normalized, options))
+    part = _Part(notes=measure.notes(selected, question.normalized, options))
     for model in selected.models:
         if selected.of(model).empty:
             continue
@@ -100,7 +100,7 @@ def _part(results: Results, plan: Plan, scores: pd.DataFrame, options: Options) 
             findings=(*part.findings, finding),
             illegal=(*part.illegal, *seen.illegal),
             disagreements=(*part.disagreements, *seen.disagreements),
-            unsaid={**(part.unsaid or {}), **unsaid},
+            unsaid={**part.unsaid, **unsaid},
             notes=(*part.notes, *(known.notes if known else ()), *seen.notes),
         )
     return part
@@ -116,7 +116,7 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
     sources, groups = list(baselines), selected.facts.groups
     means = transfer.average(found.values, groups).add_prefix("->")
     values = pd.concat([found.values, means], axis=1).loc[sources]
-    own = {t: s for t, s in measure.denominators(selected, options.denominators).items() if s} if question.normalized else None
+    own = measure.divided_by(selected, options.denominators) if question.normalized else None
     drawn = significance.resample(known) if known else None
     built = tables.build(question.plan, question.scores, replace(options, model=model))
     blocks = [judged(block, selected.facts.targets, groups, drawn, own=own) if drawn else block for block in built.blocks]

@@ -20,11 +20,6 @@ def silent(plan: Plan, tasks: Sequence[str], heard: set[tuple[str, str]], model:
     return tuple(f"{task}, {name}: no scores yet." for task, name in planned if (task, name) not in heard)
 
 
-def ignored(others: set[str]) -> tuple[str, ...]:
-    """A note on scores that belong to no planned trial."""
-    return (f"ignored {count(len(others), 'scores file')} of trials that sweep.json does not plan",) if others else ()
-
-
 def conflicts(results: Results, plan: Plan) -> tuple[Defect, ...]:
     """Trials whose second execution scored otherwise than the first, which counts."""
     names = stems(results, "conflicts", ".json")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from analysis.formats import HOLE
 from analysis.report.facts import Answer
 
-HOLE = "--"
 MINUS = "\N{MINUS SIGN}"
 MANY = 6  # names in a sentence
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"

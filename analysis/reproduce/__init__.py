@@ -108,7 +108,7 @@ def _evidence(table: Printed, selected: Selected, model: str, options: Options, 
     found: dict[Key, Evidence] = {}
     for kind in ("HT", "MT") if table.models == ("",) else ("",):
         choice = kind or options.denominators
-        own = {t: s for t, s in measure.denominators(selected, choice).items() if s} if table.normalized else None
+        own = measure.divided_by(selected, choice) if table.normalized else None
         measured = measure.relative(selected, model, choice, options) if table.normalized else measure.abilities(selected, model)
         kept = [source for source in _sources(table) if not kind or source.split("-")[1] in ("O", kind)]
         found[table.task, model, kind] = Evidence(

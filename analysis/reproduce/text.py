@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from analysis.formats import HOLE, STYLES, Sheet
+from analysis.formats import HOLE, STYLES, Sheet, inert
 from analysis.reproduce import Reproduction, points
 from analysis.reproduce.claims import Check
 from analysis.reproduce.comparison import AGREES, DIFFERS, NO_INTERVAL, Cell, Comparison
@@ -20,7 +20,8 @@ COLUMNS = (  # of the CSV
     *("ours", "difference", "low", "high", "conditional", "verdict", "allowing_for_sampling", "by"),
 )
 LEGEND = (
-    "Cells are ours less the printed value, x 100. No mark: the printed value, give or take its rounding, lies in our 95 % interval; "
+    "Cells are ours less the printed value, x 100. No mark, or agree: the printed value, give or take its rounding, lies in our 95 % "
+    "interval; "
     "~ it does if it has an error of sampling too; * it does not even then; ? there is no interval; -- we have no value.",
     "By how much the paper's figures would vary with the seed is not known, so a difference may be chance even where it is marked.",
     "A value with 1 after it stands on one seed: its interval holds for that very model.",
@@ -40,7 +41,7 @@ def render(found: Reproduction, style: str = "text") -> str:
         raise unknown("format", style, ("csv", *STYLES))
     markup, page = STYLES[style]
     sheets = [*([_summary(found)] if found.comparisons else []), _claims(found), *map(_differences, filter(_run, found.comparisons))]
-    legend = (*(LEGEND if found.comparisons else ()), *LEGEND_CLAIMS)
+    legend = LEGEND if found.comparisons else ()
     return page([_escaped(sheet, markup.escape) for sheet in sheets], [markup.escape(line) for line in legend])
 
 
@@ -52,15 +53,16 @@ def _run(one: Comparison) -> bool:
 
 
 def _summary(found: Reproduction) -> Sheet:
-    header = ("table", "task", "model", "cells", "agree", "~", "differ", "no interval", "mean |diff|", "largest", "where; or run")
+    header = ("table", "task", "model", "cells", "agree", "~", "*", "?", "mean |diff|", "largest", "where")
     rows = [_summed_up(one) for one in found.comparisons]
-    return Sheet(f"{found.citation}: its tables beside ours", header, tuple(rows), frozenset({2, 3, 7}))
+    commands = "\n".join(f"not run: {one.command}" for one in found.comparisons if not _run(one))
+    return Sheet(f"{found.citation}: its tables beside ours", header, tuple(rows), frozenset({2, 3, 7}), commands)
 
 
 def _summed_up(one: Comparison) -> tuple[str, ...]:
     name = (str(one.table), one.task, one.model or HOLE)
-    if not one.cells:
-        return (*name, "not run", *[""] * 6, one.command)
+    if not _run(one):
+        return (*name, "not run", *[""] * 7)
     cells = [cell for cell in one.cells if not cell.repaired]
     marks = Counter(_kind(cell) for cell in cells)
     there = [cell for cell in cells if not math.isnan(cell.difference)]
@@ -77,21 +79,20 @@ def _kind(cell: Cell) -> str:
 
 
 def _claims(found: Reproduction) -> Sheet:
-    rows = tuple(
-        (
-            check.claim,
-            check.where,
-            check.task,
-            ", ".join(check.models) or HOLE,
-            check.finding.verdict,
-            _value(check.finding),
-            check.finding.by,
-        )
-        for check in found.checks
-    )
+    """Each claim with where it is made as a heading, and a row for each of the models that it is of."""
+    by_claim: dict[str, list[Check]] = {}
+    for check in found.checks:
+        by_claim.setdefault(f"{check.claim} ({check.where}, {check.task})", []).append(check)
+    rows: list[tuple[str, ...]] = []
+    for claim, checks in by_claim.items():
+        rows += [(claim,), *(_claim(check) for check in checks)]
     of = "these results" if found.comparisons else "its own figures"
-    header = ("claim", "where", "task", "models", "verdict", "value", "decided by")
-    return Sheet(f"{found.citation}: its claims, by {of}", header, rows, frozenset({0, 3, 4}))
+    header = ("models", "verdict", "value", "decided by")
+    return Sheet(f"{found.citation}: its claims, by {of}", header, tuple(rows), frozenset({0, 1}), "\n".join(LEGEND_CLAIMS))
+
+
+def _claim(check: Check) -> tuple[str, ...]:
+    return ", ".join(check.models) or HOLE, check.finding.verdict, _value(check.finding), check.finding.by
 
 
 def _value(finding: Finding) -> str:
@@ -112,7 +113,8 @@ def _differences(one: Comparison) -> Sheet:
     alone = any(cell.ours.conditional for cell in one.cells)
     caption = f"Table {one.table}, {one.task}{f', {one.model}' if one.model else ''}: ours less printed{'; one seed' if alone else ''}"
     header = (column if column.startswith("->") else language(column) for column in columns)
-    return Sheet(caption, ("source", *header), tuple(rows), frozenset({0}))
+    targets = sum(not column.startswith("->") for column in columns)
+    return Sheet(caption, ("source", *header), tuple(rows), frozenset({0, targets} - {len(columns)}))
 
 
 def _marked(cell: Cell) -> str:
@@ -128,7 +130,8 @@ def _number(fraction: float, sign: str = "+") -> str:
 
 def _escaped(sheet: Sheet, escape: Callable[[str], str]) -> Sheet:
     rows = tuple(tuple(map(escape, row)) for row in sheet.rows)
-    return Sheet(escape(sheet.caption), tuple(map(escape, sheet.header)), rows, sheet.breaks)
+    footer = "\n".join(map(escape, sheet.footer.splitlines()))
+    return Sheet(escape(sheet.caption), tuple(map(escape, sheet.header)), rows, sheet.breaks, footer)
 
 
 # ------------------------------------------------------------------------------ CSV
@@ -154,7 +157,7 @@ def _cell_row(one: Comparison, cell: Cell) -> dict[str, object]:
         "kind": "cell",
         "table": one.table,
         "task": one.task,
-        "model": _inert(one.model),
+        "model": inert(one.model),
         "source": cell.source,
         "column": cell.column,
         "printed": _six(cell.printed),
@@ -171,7 +174,7 @@ def _check_row(check: Check) -> dict[str, object]:
         "kind": f"claim: {check.claim}",
         "table": check.where,
         "task": check.task,
-        "model": _inert(" ".join(check.models)),
+        "model": inert(" ".join(check.models)),
         "verdict": check.finding.verdict,
         "by": check.finding.by,
         **_estimate_row(check.finding.estimate),
@@ -185,8 +188,3 @@ def _estimate_row(one: Estimate) -> dict[str, object]:
 def _six(fraction: float) -> str:
     value = points(fraction)
     return "" if value is None else f"{value:.6f}"
-
-
-def _inert(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from xfer_ray.cli.options import AsJson, Baseline, Denominators, Metric, OneModel, OneTask, ResultsFolder, Selection, Split, open_results
-from xfer_ray.errors import DeclarationError, StorageError
+from xfer_ray.errors import DeclarationError, StorageError, demand
 
 
 def report(
     results_folder: ResultsFolder,
-    output: Annotated[Path | None, typer.Option(help="The file; default: SWEEP-report.html in the current folder.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Also write every figure as an SVG and a PNG file into this folder.")] = None,
+    output: Annotated[str | None, typer.Option(help="The file; default: SWEEP-report.html in the current folder.")] = None,
+    figures: Annotated[str | None, typer.Option(help="Also write every figure as an SVG and a PNG file into this folder.")] = None,
     task: OneTask = None,
     model: OneModel = None,
     metric: Metric = None,
@@ -32,27 +32,34 @@ def report(
     from analysis.report import gather, page
     from analysis.selection import Options
 
+    file, folder = _named("output", output), _named("figures", figures)
     options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
     found = open_results(results_folder)
     gathered = gather.read(found, options)
-    file = output or Path(f"{found.sweep}-report.html")
+    file = file or Path(f"{found.sweep}-report.html")
     _put(file, page.render(gathered))
     print(f"wrote {file}")
-    if figures is not None:
-        with _explained(figures):
-            print(f"wrote {len(page.save_figures(gathered, figures))} figures into {figures}")
+    if folder is not None:
+        with _explained(folder):
+            print(f"wrote {len(page.save_figures(gathered, folder))} figures into {folder}")
     for note in gathered.notes:
         print(note, file=sys.stderr)
 
 
+def _named(option: str, text: str | None) -> Path | None:
+    """A place that an option names; an empty name would be the current folder."""
+    demand(text is None or bool(text.strip()), f"--{option} {text!r} names nothing; name a place, or leave the option out")
+    return None if text is None else Path(text)
+
+
 def _put(file: Path, text: str) -> None:
     """A file that is whole or as it was before; what is no ordinary file, such as /dev/stdout, is written to."""
-    part = file.with_name(f".{os.getpid()}.part")
     with _explained(file):
         if file.exists() and not file.is_file():
             file.write_text(text, encoding="utf-8")
             return
         file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{os.getpid()}.part")
         try:
             part.write_text(text, encoding="utf-8")
             part.replace(file)
@@ -95,8 +102,8 @@ def recommend(
 
     options = Options(task=task, model=model, metric=metric, split=split, selection=selection, baseline=baseline, denominators=denominators)
     question = recommend.Question(
-        targets=tuple(name.strip() for name in targets.split(",")) if targets else (),
-        weights=weights_of(weights) if weights else None,
+        targets=() if targets is None else tuple(name.strip() for name in targets.split(",")),
+        weights=None if weights is None else weights_of(weights),
         measure=by,
         zero_shot=zero_shot,
         pretraining=pretraining,

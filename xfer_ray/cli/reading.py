@@ -107,8 +107,14 @@ def import_(
     from xfer_ray.tasks import TASKS
 
     known = {task.name: task for task in TASKS}
-    taken = importing.import_scores(file, open_storage(storage), name=name or file.stem, percent=percent, known=known.get)
+    taken = importing.import_scores(
+        file, open_storage(storage), name=file.stem if name is None else name, percent=percent, known=known.get, note=_to_stderr
+    )
     print(f"imported {file}; show it with: xfer-ray tables {storage.rstrip('/')}/{taken.sweep}")
+
+
+def _to_stderr(note: str) -> None:
+    print(note, file=sys.stderr)
 
 
 def rescore(
