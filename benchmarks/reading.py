@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from benchmarks import harness
 from benchmarks.harness import OURS, Bar, Measure, Setting
-from xfer_ray import compact, results
+from xfer_ray import compact
 from xfer_ray.core import Score
 from xfer_ray.results import Results, flat_table, schema_of, to_bytes
 from xfer_ray.sources import Corpus
@@ -96,7 +96,7 @@ def benchmark(setting: Setting) -> Iterator[Measure]:
     sides = {
         OURS: lambda: from_cache(setting.scratch),
         DUCKDB: lambda: by_duckdb(setting.scratch),
-        READER: lambda: grouped(results.read_scores(found)),
+        READER: lambda: grouped(compact.read_scores(found)),
         SMALL_FILES: lambda: from_small_files(setting.scratch),
     }
     first, *rest = (side() for side in sides.values())

@@ -17,9 +17,10 @@ from analysis.selection import Options, select
 from benchmarks import harness
 from benchmarks.harness import OURS, Bar, Measure, Setting
 from benchmarks.reading import TARGETS
-from xfer_ray import commit, results
+from xfer_ray import commit, compact, planfile
 from xfer_ray.core import Score
-from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial, TaskFacts
+from xfer_ray.results import Prediction, Results
 from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 
@@ -40,7 +41,7 @@ def make(folder: Path, examples: int) -> Results:
             commit.commit(found, _scores(trial, predictions), predictions)
             planned.append(trial)
     facts = TaskFacts(TARGETS, {"All": TARGETS}, ("accuracy",), "test", True, None, (), True, "", "", {})
-    results.write_plan(found, Plan("large", tuple(planned), {"large": facts}, {"model": ModelFacts("encoder", "x", None)}))
+    planfile.write_plan(found, Plan("large", tuple(planned), {"large": facts}, {"model": ModelFacts("encoder", "x", None)}))
     return found
 
 
@@ -70,7 +71,7 @@ def benchmark(setting: Setting) -> Iterator[Measure]:
     """The whole command's work, then the statistics."""
     found = make(setting.scratch, setting.size(5_010, 50))
     asked = Options(intervals=True)
-    held = outcomes.read(found, select(results.read_plan(found), results.read_scores(found), asked), "model")
+    held = outcomes.read(found, select(planfile.read_plan(found), compact.read_scores(found), asked), "model")
     assert held is not None
     whole = [significance.Contrast(source, {target: 1.0}, over) for source in SOURCES for target in TARGETS for over in (None, "en-O")]
     own = dict(zip(TARGETS, SOURCES, strict=True))

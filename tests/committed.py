@@ -4,9 +4,10 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xfer_ray import commit, results
+from xfer_ray import commit, planfile
 from xfer_ray.core import Score
-from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial, TaskFacts
+from xfer_ray.results import Prediction, Results
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
@@ -66,5 +67,5 @@ def sweep_in(folder: Path, seeds: int = 2) -> Results:
     items = Examples(tuple(Example(str(i), f"text {i}", "", ("yes",)) for i in range(20)))
     for target in TARGETS:
         commit.put_examples(found, "toy", target, items)
-    results.write_plan(found, plan_for([PlannedTrial(trial_name(seed=s), "toy", "tiny", "en-O", s, DIGEST) for s in range(seeds)]))
+    planfile.write_plan(found, plan_for([PlannedTrial(trial_name(seed=s), "toy", "tiny", "en-O", s, DIGEST) for s in range(seeds)]))
     return found

@@ -7,9 +7,10 @@ import numpy as np
 
 from analysis.reproduce import printed
 from sweeps import paper
-from xfer_ray import commit, results
+from xfer_ray import commit, planfile
 from xfer_ray.core import Score
-from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.planfile import PlannedTrial
+from xfer_ray.results import Prediction, Results
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
@@ -21,8 +22,8 @@ ITEMS = 250
 def sweep_in(folder: Path, parts: set[tuple[str, str]], *, without: tuple[str, ...] = (), predictions: bool = True) -> Results:
     """The trials of some (task, model), but for those whose names begin with one of `without`."""
     found = Results(open_storage(str(folder)), "paper")
-    plan = results.plan_of(paper.SWEEP, {})
-    results.write_plan(found, plan)
+    plan = planfile.plan_of(paper.SWEEP, {})
+    planfile.write_plan(found, plan)
     tables = {table.task: table for table in printed.load("turc2021", repaired=True).values()}
     for trial in plan.trials:
         if (trial.task, trial.model) in parts and not trial.trial.startswith(without or "-"):

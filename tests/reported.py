@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from xfer_ray import commit, results
+from xfer_ray import commit, planfile
 from xfer_ray.core import Score
-from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Point, Prediction, Results, TaskFacts
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial, TaskFacts
+from xfer_ray.results import Point, Prediction, Results
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
@@ -137,7 +138,7 @@ def plan(found: Results, *worlds: World) -> None:
     """Put sweep.json."""
     models = {model: ModelFacts("encoder", f"owner/{model}", "b" * 40) for world in worlds for model in world.models}
     planned = tuple(trial for world in worlds for trial in trials(world))
-    results.write_plan(found, Plan(found.sweep, planned, {world.task: facts(world) for world in worlds}, models))
+    planfile.write_plan(found, Plan(found.sweep, planned, {world.task: facts(world) for world in worlds}, models))
 
 
 def sweep_in(folder: Path, *worlds: World, name: str = "mine", **put_as: object) -> Results:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from xfer_ray.results import Plan, PlannedTrial, TaskFacts
+from xfer_ray.planfile import Plan, PlannedTrial, TaskFacts
 
 Cell = tuple[str, str, str]  # model, source, target
 

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 from committed import DIGEST, predictions_of, scores_of, trial_name
 
-from xfer_ray import adoption, commit, results
-from xfer_ray.results import PlannedTrial, Results
+from xfer_ray import adoption, commit, compact, results
+from xfer_ray.planfile import PlannedTrial
+from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
 
 PLANNED = PlannedTrial(trial_name(), "toy", "tiny", "en-O", 0, DIGEST)
@@ -31,7 +32,7 @@ def test_scores_without_the_oracles_choices_are_not_taken_where_those_are_asked_
 def test_scores_with_the_oracles_choices_are_taken_whole(tmp_path):
     ours = committed(tmp_path, "source-dev", "last", "oracle")
     assert adoption.adopt(ours, [PLANNED], METRICS, oracle=True) == [PLANNED]
-    assert set(results.read_scores(ours)["selection"]) == {"source-dev", "last", "oracle"}
+    assert set(compact.read_scores(ours)["selection"]) == {"source-dev", "last", "oracle"}
 
 
 def test_scores_beside_the_predictions_of_another_execution_are_not_taken(tmp_path):

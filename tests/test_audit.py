@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from committed import DIGEST, plan_for, scores_of
 
-from xfer_ray import commit, results
+from xfer_ray import commit, planfile
 from xfer_ray.audit import answers as audit
 from xfer_ray.errors import DataError, DeclarationError
-from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.planfile import PlannedTrial
+from xfer_ray.results import Prediction, Results
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import XNLI, XQUAD
@@ -116,7 +117,7 @@ def found(tmp_path) -> Results:
         assert commit.commit(opened, scores_of(mine, seed=seed), mine) == "committed"
     for target in TARGETS:
         commit.put_examples(opened, "toy", target, Examples(tuple(Example(i, "?", "", (gold, "Gaga")) for i, gold in GOLDS.items())))
-    results.write_plan(opened, plan_for([PlannedTrial(TRIALS[s], "toy", "tiny", "en-O", s, DIGEST) for s in (0, 1)]))
+    planfile.write_plan(opened, plan_for([PlannedTrial(TRIALS[s], "toy", "tiny", "en-O", s, DIGEST) for s in (0, 1)]))
     return opened
 
 

@@ -14,7 +14,7 @@ from committed import predictions_of, scores_of, sweep_in, trial_name
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xfer_ray import commit, results
+from xfer_ray import commit, compact, results
 from xfer_ray.checking import check
 from xfer_ray.errors import DataError
 
@@ -74,7 +74,7 @@ def test_a_torn_file_is_found_never_counted_and_moved(sweep, kind, cut):
     assert file.name in found
     if kind == "scores" and cut != "twice":  # a file after its own copy reads as the copy
         with pytest.raises(DataError, match=f"scores/{NAME}.parquet is damaged: .*`xfer-ray check --repair` moves it away"):
-            results.read_scores(sweep)
+            compact.read_scores(sweep)
     check(sweep, repair=True)
     assert results.done(sweep) == {trial_name(seed=1)}
     assert (file.parents[1] / "damaged" / kind / file.name).exists()

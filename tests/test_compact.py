@@ -10,10 +10,10 @@ import pytest
 from committed import DIGEST, plan_for, predictions_of, scores_of, sweep_in, trial_name
 
 from tests import bucket
-from xfer_ray import commit, compact, results
+from xfer_ray import commit, compact, planfile, results
 from xfer_ray.cli import main
 from xfer_ray.errors import DataError
-from xfer_ray.results import PlannedTrial
+from xfer_ray.planfile import PlannedTrial
 from xfer_ray.storage import open_storage
 
 
@@ -29,7 +29,7 @@ def sweep(tmp_path):
 
 
 def rows(found) -> pd.DataFrame:
-    return results.read_scores(found)
+    return compact.read_scores(found)
 
 
 def file_of(found, seed) -> Path:
@@ -63,7 +63,7 @@ def test_with_the_cache_the_scores_are_the_same_and_no_small_file_is_parsed(swee
     pd.testing.assert_frame_equal(after, before)
     some = [trial_name(seed=seed) for seed in (7, 3)]
     pd.testing.assert_frame_equal(
-        results.read_scores(sweep, some), before[before["trial"].isin(some)].sort_values("trial", kind="stable").reset_index(drop=True)
+        compact.read_scores(sweep, some), before[before["trial"].isin(some)].sort_values("trial", kind="stable").reset_index(drop=True)
     )
 
 
@@ -79,7 +79,7 @@ def test_a_deleted_trial_is_not_counted(sweep):
     sweep.storage.delete(sweep.table("scores", trial_name(seed=4)))
     assert set(rows(sweep)["seed"]) == set(range(12)) - {4}
     with pytest.raises(FileNotFoundError):
-        results.read_scores(sweep, [trial_name(seed=4)])
+        compact.read_scores(sweep, [trial_name(seed=4)])
     assert compact.compact(sweep).trials == 11
     assert set(rows(sweep)["seed"]) == set(range(12)) - {4}
 
@@ -213,7 +213,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from committed import predictions_of, scores_of, trial_name
 from tests import bucket
-from xfer_ray import commit, compact, results
+from xfer_ray import commit, compact, results, planfile
 from xfer_ray.storage import open_storage
 compact.FEW = 0
 compact.SEGMENT_TRIALS = 7
@@ -223,7 +223,7 @@ for seed in range({first}, {first} + 25):
     assert commit.commit(found, scores_of(predictions, seed=seed), predictions) == "committed"
     compact.compact(found)
     mine = set(range({first}, seed + 1))
-    assert mine <= set(results.read_scores(found)["seed"]), "a committed trial was not read"
+    assert mine <= set(compact.read_scores(found)["seed"]), "a committed trial was not read"
 """
 
 
@@ -244,7 +244,7 @@ def test_writers_compactions_and_readers_at_the_same_time_lose_nothing(tmp_path,
 def test_the_command_says_what_it_did_and_tables_stay_the_same(tmp_path, capsys, monkeypatch):
     found = sweep_in(tmp_path, seeds=3)
     trials = [PlannedTrial(trial_name(seed=s), "toy", "tiny", "en-O", s, DIGEST) for s in range(3)]
-    results.write_plan(found, plan_for(trials))
+    planfile.write_plan(found, plan_for(trials))
 
     def run(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["xfer-ray", *arguments])

@@ -6,7 +6,7 @@ import random
 import pandas as pd
 import pytest
 
-from xfer_ray import importing, results
+from xfer_ray import compact, importing, planfile, results
 from xfer_ray.commit import put_scores
 from xfer_ray.core import Score, Task
 from xfer_ray.errors import DataError, DeclarationError
@@ -53,7 +53,7 @@ def take(tmp_path):
 
 
 def scores(found):
-    return results.read_scores(found).set_index(["source", "target"])["score"].to_dict()
+    return compact.read_scores(found).set_index(["source", "target"])["score"].to_dict()
 
 
 def test_rows_become_scores_and_a_plan(take):
@@ -64,9 +64,9 @@ def test_rows_become_scores_and_a_plan(take):
         ("de-HT-en", "en-O"): 0.91,
         ("de-HT-en", "de-HT-en"): 0.89,
     }
-    rows = results.read_scores(found)
+    rows = compact.read_scores(found)
     assert (set(rows["n"]), set(rows["split"]), set(rows["selection"])) == ({0}, {"unknown"}, {"last"})
-    plan = results.read_plan(found)
+    plan = planfile.read_plan(found)
     assert [(t.task, t.model, t.source, t.seed) for t in plan.trials] == [
         ("pawsx", "mT5-Base", "en-O", 0),
         ("pawsx", "mT5-Base", "de-HT-en", 0),
@@ -78,14 +78,14 @@ def test_rows_become_scores_and_a_plan(take):
 
 
 def test_a_task_of_the_package_gives_order_groups_and_normalization(take):
-    facts = results.read_plan(take(*PAIR, known=KNOWN)).tasks["pawsx"]
+    facts = planfile.read_plan(take(*PAIR, known=KNOWN)).tasks["pawsx"]
     assert facts.targets == ("de-HT-en", "en-O", "fr-HT-en")
     assert dict(facts.groups) == {"Latin": ("en-O", "fr-HT-en"), "All": facts.targets}
     assert (facts.normalized, facts.baseline, facts.licence, facts.eval_split) == (True, "en-O", "free", "unknown")
 
 
 def test_other_targets_under_the_name_of_a_task_are_other_data(take):
-    facts = results.read_plan(take(*PAIR, "pawsx,mT5-Base,en,0,ja,accuracy,0.5", known=KNOWN)).tasks["pawsx"]
+    facts = planfile.read_plan(take(*PAIR, "pawsx,mT5-Base,en,0,ja,accuracy,0.5", known=KNOWN)).tasks["pawsx"]
     assert (facts.targets, list(facts.groups), facts.normalized) == (("en-O", "de-HT-en", "ja-O"), ["All"], None)
 
 
@@ -102,7 +102,7 @@ def test_the_same_rows_again_change_nothing(take, tmp_path):
 def test_imports_add_up(take):
     take(*PAIR)
     found = take("pawsx,mBERT,en,1,fr-HT-en,accuracy,0.5", "xnli,mBERT,en,0,en,accuracy,0.8")
-    plan = results.read_plan(found)
+    plan = planfile.read_plan(found)
     assert len(plan.trials) == len(results.done(found)) == 4
     assert plan.tasks["pawsx"].groups["All"] == ("en-O", "de-HT-en", "fr-HT-en")
     assert list(plan.models) == ["mT5-Base", "mBERT"]
@@ -117,7 +117,7 @@ def test_other_scores_for_a_trial_that_is_there_are_refused(take):
 
 def test_a_sweep_that_ran_here_is_not_imported_into(take, tmp_path):
     found = take(*PAIR)
-    results.write_plan(found, results.Plan("theirs", (), {}, {"mbert": results.ModelFacts("encoder", "x", None)}))
+    planfile.write_plan(found, planfile.Plan("theirs", (), {}, {"mbert": planfile.ModelFacts("encoder", "x", None)}))
     with pytest.raises(DataError, match="sweep theirs was run here, with model mbert, and not imported; give another name with --name"):
         take(*PAIR)
 
@@ -206,13 +206,13 @@ def test_parquet_and_what_a_spreadsheet_writes_mean_the_same(take, tmp_path):
     table.to_parquet(tmp_path / "t.parquet")
     other = import_scores(tmp_path / "t.parquet", open_storage(str(tmp_path / "results")), name="parquet", percent=False, known={}.get)
     columns = ["trial", "target", "split", "n", "score"]
-    pd.testing.assert_frame_equal(results.read_scores(found)[columns], results.read_scores(other)[columns])
-    assert set(results.read_scores(found)["n"]) == {2000}
+    pd.testing.assert_frame_equal(compact.read_scores(found)[columns], compact.read_scores(other)[columns])
+    assert set(compact.read_scores(found)["n"]) == {2000}
 
 
 def test_names_with_slashes_and_spaces_are_kept_in_the_table_and_tamed_in_the_file_name(take):
     found = take("my task,xlm-r/large,en,0,en,accuracy,0.5")
-    assert results.read_scores(found)[["task", "model"]].values.tolist() == [["my task", "xlm-r/large"]]
+    assert compact.read_scores(found)[["task", "model"]].values.tolist() == [["my task", "xlm-r/large"]]
     (trial,) = results.done(found)
     assert trial.startswith("my%20task.xlm-r%2Flarge.en-O.s0-")
 
@@ -228,7 +228,7 @@ def test_what_another_import_brings_meanwhile_is_not_lost(take, monkeypatch):
 
     monkeypatch.setattr(importing, "put_scores", interrupted)
     found = take("xnli,mBERT,en,0,en,accuracy,0.8")
-    assert {trial.model for trial in results.read_plan(found).trials} == {"mBERT", "mT5-Base"}
+    assert {trial.model for trial in planfile.read_plan(found).trials} == {"mBERT", "mT5-Base"}
 
 
 def interrupted(*_):
@@ -241,7 +241,7 @@ def test_an_import_that_was_interrupted_before_its_plan_is_made_whole_by_the_nex
         with pytest.raises(KeyboardInterrupt):
             take(*PAIR[:2])
     found = take("xnli,mBERT,en,0,en,accuracy,0.8")
-    plan = results.read_plan(found)
+    plan = planfile.read_plan(found)
     assert {trial.trial for trial in plan.trials} == results.done(found)
     assert plan.tasks["pawsx"].targets == ("en-O", "de-HT-en")
     with pytest.raises(DataError, match="gives other scores for task pawsx"):
@@ -254,7 +254,7 @@ def test_scores_that_no_import_made_are_left_alone(take):
     rows = results.from_bytes(found.storage.read(found.table("scores", trial)), trial).to_pylist()
     other = trial.replace(".s0-", ".s7-")
     put_scores(found, [Score(**{**row, "seed": 7, "trial": other}) for row in rows])
-    plan = results.read_plan(take("xnli,mBERT,en,0,en,accuracy,0.8"))
+    plan = planfile.read_plan(take("xnli,mBERT,en,0,en,accuracy,0.8"))
     assert [trial.model for trial in plan.trials] == ["mT5-Base", "mBERT"]
 
 
@@ -280,6 +280,6 @@ def test_of_two_imports_at_once_none_is_lost(tmp_path):
         one.join(timeout=120)
     assert [one.exitcode for one in both] == [0, 0]
     for i in range(ROUNDS):
-        plan = results.read_plan(results.Results(open_storage(str(tmp_path / "results")), f"sweep{i}"))
+        plan = planfile.read_plan(results.Results(open_storage(str(tmp_path / "results")), f"sweep{i}"))
         assert sorted(trial.model for trial in plan.trials) == sorted(plan.models) == list(models), i
         assert sorted(plan.tasks) == [f"task of {model}" for model in models]

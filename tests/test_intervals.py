@@ -15,10 +15,11 @@ from analysis import outcomes, significance, tables
 from analysis.render import render
 from analysis.selection import Options, select
 from analysis.significance import Contrast, mean_over
-from xfer_ray import commit, results
+from xfer_ray import commit, compact, planfile, results
 from xfer_ray.cli import app
 from xfer_ray.errors import DataError
-from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results, TaskFacts
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial, TaskFacts
+from xfer_ray.results import Prediction, Results
 from xfer_ray.storage import open_storage
 
 TARGETS = ("en-O", "de-HT-en", "ru-HT-en")
@@ -51,7 +52,7 @@ def folder(where, *, seeds=3, items=150, sources=tuple(TRUTH), without=(), paral
             if source in without:
                 (where / "toy" / "predictions" / f"{trial}.parquet").unlink()
     facts = TaskFacts(TARGETS, {"Far": TARGETS[1:], "All": TARGETS}, ("accuracy",), "test", True, None, (), parallel, "", "", {})
-    results.write_plan(found, Plan("toy", tuple(planned), {"toy": facts}, {"tiny": ModelFacts("encoder", "x", None)}))
+    planfile.write_plan(found, Plan("toy", tuple(planned), {"toy": facts}, {"tiny": ModelFacts("encoder", "x", None)}))
     return found
 
 
@@ -75,7 +76,7 @@ def row_of(built: tables.Tables, source: str) -> tables.Row:
 )
 def test_the_intervals_of_a_row_are_those_of_its_contrasts(three, values, source, contrasts, normalized):
     row = row_of(tables.read(three, Options(values=values)), source)
-    selected = select(results.read_plan(three), results.read_scores(three), Options())
+    selected = select(planfile.read_plan(three), compact.read_scores(three), Options())
     found = outcomes.read(three, selected, "tiny")
     groups = {"Far": TARGETS[1:], "All": TARGETS}
     told = significance.estimate(significance.resample(found), contrasts, OWN if normalized else None)
@@ -99,7 +100,7 @@ def test_common_averages_leave_out_what_is_not_zero_shot(three):
 
 def test_tests_are_corrected_within_a_column(three):
     built = tables.read(three, Options())
-    selected = select(results.read_plan(three), results.read_scores(three), Options())
+    selected = select(planfile.read_plan(three), compact.read_scores(three), Options())
     held = significance.resample(outcomes.read(three, selected, "tiny"))
     raw = significance.estimate(held, [Contrast(s, {"ru-HT-en": 1.0}, "en-O") for s in ("de-MT-en", "ru-MT-en")], OWN).p
     shown = [row_of(built, source).intervals[2].p for source in ("de-MT-en", "ru-MT-en")]
@@ -161,7 +162,7 @@ def test_several_seeds_without_predictions_tell_of_seeds_alone(tmp_path):
     found = folder(tmp_path, seeds=4, without=tuple(TRUTH))
     built = tables.read(found, Options(values="ability", intervals=True))
     assert built.notes == ("tiny left no predictions: intervals and marks tell of its seeds alone, on these very examples",)
-    scores = results.read_scores(found).query("source == 'ru-MT-en' and target == 'de-HT-en'")["score"]
+    scores = compact.read_scores(found).query("source == 'ru-MT-en' and target == 'de-HT-en'")["score"]
     told = row_of(built, "ru-MT-en").intervals[1]
     half = scipy.stats.t.ppf(0.975, 3) * scores.std() / 2  # the textbook's interval of a mean of four
     assert (told.low, told.high) == pytest.approx((scores.mean() - half, scores.mean() + half), rel=0.02)

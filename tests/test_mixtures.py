@@ -22,7 +22,7 @@ from analysis.render import render
 from analysis.selection import Options
 from analysis.tables import build
 from tests import bucket
-from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, grid, results, storage
+from xfer_ray import Corpus, Example, Model, Recipe, Sweep, Task, compact, grid, planfile, results, storage
 from xfer_ray.contract import FineTuned
 from xfer_ray.core import Trial
 from xfer_ray.data import examples_of
@@ -135,7 +135,8 @@ def test_the_sweeps_and_the_page_declare_what_they_say():
     assert {trial.source.total for trial in demo_mixtures.SWEEP.trials} == {None, 900, MINIATURE.load.train}
     page = (Path(__file__).resolve().parents[1] / "docs" / "mixtures.md").read_text()
     declared: dict[str, Sweep] = {}
-    exec("\n".join(line[4:] for line in page.splitlines() if line.startswith("    ") and "xfer-ray" not in line), declared)
+    first = page.split("\n## ")[0]
+    exec("\n".join(line[4:] for line in first.splitlines() if line.startswith("    ")), declared)
     assert [str(trial.source) for trial in declared["SWEEP"].trials] == declared["SOURCES"]
     for spelling in re.findall(r"(?m)^\| `(.+?)` \|", page):
         assert str(parse_source(spelling)) == spelling
@@ -241,7 +242,7 @@ def test_a_trial_reads_its_own_languages_only_and_names_its_source(tmp_path):
     assert run(trial, desk) == "committed"
     assert (len(SEEN["train"]), {e.second for e in SEEN["select"]}, SEEN["score"]) == (40, {"de", "ru"}, 1.0)
     assert SEEN["train"].fingerprint == read("de-MT-en=3+ru-MT-en@40").fingerprint
-    assert set(results.read_scores(desk.results)["source"]) == {"de-MT-en=3+ru-MT-en=1@40"}
+    assert set(compact.read_scores(desk.results)["source"]) == {"de-MT-en=3+ru-MT-en=1@40"}
     assert run(trial, desk) == "done"
 
 
@@ -297,7 +298,7 @@ def test_scores_of_a_mixture_are_imported_and_a_target_is_none(tmp_path):
     head = "task,model,source,seed,target,metric,score\n"
     (tmp_path / "theirs.csv").write_text(f"{head}t,m,ru-MT-en+de-MT-en@9,0,en,accuracy,0.5\nt,m,en,0,en,accuracy,0.6\n")
     taken = import_scores(tmp_path / "theirs.csv", open_storage(str(tmp_path)), name="theirs", percent=False, known=lambda name: None)
-    assert [trial.source for trial in results.read_plan(taken).trials] == ["de-MT-en+ru-MT-en@9", "en-O"]
+    assert [trial.source for trial in planfile.read_plan(taken).trials] == ["de-MT-en+ru-MT-en@9", "en-O"]
     (tmp_path / "odd.csv").write_text(f"{head}t,m,en,0,de-O+ru-O,accuracy,0.5\n")
     with pytest.raises(DataError, match="target: corpus 'de-O.ru-O' is a mixture; only a source may be one"):
         import_scores(tmp_path / "odd.csv", open_storage(str(tmp_path)), name="odd", percent=False, known=lambda name: None)

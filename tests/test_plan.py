@@ -14,8 +14,9 @@ from xfer_ray import plan, sweepfile
 from xfer_ray.core import Trial
 from xfer_ray.errors import DeclarationError
 from xfer_ray.models import MAJORITY
+from xfer_ray.planfile import PlannedTrial
 from xfer_ray.recipe import Recipe
-from xfer_ray.results import PlannedTrial, Results
+from xfer_ray.results import Results
 from xfer_ray.sources import Corpus
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import TYDIQA, XNLI, XQUAD

@@ -19,11 +19,12 @@ from analysis.recommend import Question, advice, unseen
 from analysis.recommend.wanted import wanted, weights_of
 from analysis.reproduce import printed
 from analysis.selection import Options, select
-from xfer_ray import commit, results
+from xfer_ray import commit, planfile
 from xfer_ray.cli import app
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
-from xfer_ray.results import ModelFacts, Plan, PlannedTrial, Prediction, Results
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial
+from xfer_ray.results import Prediction, Results
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import TASKS
 
@@ -54,7 +55,7 @@ def folder_of(tmp_path, cells=CELLS, *, seeds=3, items=300, predicted=True, skip
         scores = committed.scores_of(rows, sweep="mine", source=source, seed=seed)
         commit.commit(found, scores, rows) if predicted else commit.put_scores(found, scores)
     task = scored.facts(TARGETS, parallel=True, **facts)
-    results.write_plan(found, Plan("mine", tuple(planned), {"toy": task}, {"tiny": ModelFacts("encoder", "x", None)}))
+    planfile.write_plan(found, Plan("mine", tuple(planned), {"toy": task}, {"tiny": ModelFacts("encoder", "x", None)}))
     return f"{tmp_path}/mine"
 
 

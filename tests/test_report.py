@@ -13,7 +13,7 @@ from reported import TOY, World
 from analysis.report import gather, page, record, wording
 from analysis.report.facts import Answer
 from analysis.selection import Options
-from xfer_ray import commit, records, results
+from xfer_ray import commit, compact, records, results
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
@@ -39,7 +39,7 @@ def text_of(page_html: str) -> str:
 
 
 def test_advantages_are_those_of_the_scores(toy):
-    scores = results.read_scores(toy.results).groupby(["source", "target"])["score"].mean().unstack()
+    scores = compact.read_scores(toy.results).groupby(["source", "target"])["score"].mean().unstack()
     relative = scores / [scores.at[target, target] for target in scores.columns]  # here each target's own source is called alike
     expected = relative.sub(relative.loc["en-O"], axis=1)
     (found,) = toy.report.findings

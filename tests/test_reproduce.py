@@ -18,9 +18,9 @@ from analysis.reproduce import text as reproduce_text
 from analysis.reproduce.evidence import Estimate, by_cell, contrast, estimated, of_printed
 from analysis.reproduce.verdicts import HOLDS, NOT_RUN, OPEN
 from xfer_ray.cli import app
+from xfer_ray.compact import read_scores
 from xfer_ray.errors import DataError, DeclarationError
 from xfer_ray.importing import import_scores
-from xfer_ray.results import read_scores
 from xfer_ray.storage import open_storage
 from xfer_ray.tasks import TASKS
 

@@ -9,10 +9,11 @@ from toy import Toy
 
 from analysis import tables
 from analysis.selection import Options
-from xfer_ray import commit, metrics, results
+from xfer_ray import commit, metrics, planfile
 from xfer_ray.errors import DataError, DeclarationError
+from xfer_ray.planfile import PlannedTrial
 from xfer_ray.rescore import rescore
-from xfer_ray.results import PlannedTrial, Prediction, Results
+from xfer_ray.results import Prediction, Results
 from xfer_ray.sources import Example, Examples
 from xfer_ray.storage import open_storage
 
@@ -47,7 +48,7 @@ def sweep(tmp_path) -> Results:
         commit.put_examples(found, "toy", target, items)
     plan = plan_for([PlannedTrial(trial, "toy", "tiny", "en-O", seed, DIGEST) for seed, trial in enumerate((FIRST, SECOND))])
     facts = replace(plan.tasks["toy"], targets=tuple(GOLDS), groups={"All": tuple(GOLDS)}, metrics=("f1",))
-    results.write_plan(found, replace(plan, tasks={"toy": facts}))
+    planfile.write_plan(found, replace(plan, tasks={"toy": facts}))
     return found
 
 

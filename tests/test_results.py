@@ -14,12 +14,13 @@ import pyarrow.dataset
 import pytest
 from committed import predictions_of, scores_of, sweep_in, trial_name
 
-from xfer_ray import adoption, commit, records, results
+from xfer_ray import adoption, commit, compact, planfile, records, results
 from xfer_ray.checking import check
 from xfer_ray.core import Model, Score, Sweep, Task, grid
 from xfer_ray.errors import DataError
+from xfer_ray.planfile import PlannedTrial
 from xfer_ray.recipe import Pretraining, Recipe
-from xfer_ray.results import PlannedTrial, Results
+from xfer_ray.results import Results
 from xfer_ray.sources import Corpus
 from xfer_ray.storage import Storage, open_storage
 
@@ -33,7 +34,7 @@ def sweep(tmp_path):
 
 def test_four_readers_see_the_same_scores(sweep, tmp_path):
     folder = str(tmp_path / "toy" / "scores")
-    mine = results.read_scores(sweep).sort_values(["trial", "target"]).reset_index(drop=True)
+    mine = compact.read_scores(sweep).sort_values(["trial", "target"]).reset_index(drop=True)
     assert list(mine.columns) == [f.name for f in dataclasses.fields(Score)]
     assert len(mine) == 6
     assert not mine.isna().any().any()
@@ -173,7 +174,7 @@ def test_predictions_alone_do_not_count_and_are_written_again(tmp_path):
 
 
 def test_no_scores_are_a_table_without_rows(tmp_path):
-    empty = results.read_scores(Results(open_storage(str(tmp_path)), "toy"))
+    empty = compact.read_scores(Results(open_storage(str(tmp_path)), "toy"))
     assert (len(empty), list(empty.columns)) == (0, [f.name for f in dataclasses.fields(Score)])
 
 
@@ -187,7 +188,7 @@ def test_a_thousand_trials_are_listed_and_read_in_little_time(tmp_path):
     start = time.perf_counter()
     assert len(results.done(found)) == 1000
     assert time.perf_counter() - start < 1
-    assert len(results.read_scores(found)) == 3000
+    assert len(compact.read_scores(found)) == 3000
     assert time.perf_counter() - start < 10
 
 
@@ -211,15 +212,15 @@ SWEEP = Sweep(
 
 def test_a_plan_is_written_and_read(tmp_path):
     found = Results(open_storage(str(tmp_path)), "toy")
-    plan = results.plan_of(SWEEP, {"some/model": "a" * 40})
-    results.write_plan(found, plan)
-    assert results.read_plan(found) == plan
+    plan = planfile.plan_of(SWEEP, {"some/model": "a" * 40})
+    planfile.write_plan(found, plan)
+    assert planfile.read_plan(found) == plan
     assert [t.trial for t in plan.trials] == [t.id for t in SWEEP.trials]
     facts = plan.tasks["toy"]
     assert dict(facts.groups) == {"German": ("de-HT-en",), "All": ("en-O", "de-HT-en")}
     assert (facts.baseline, facts.normalized) == ("en-O", True)
     assert plan.models["own"].checkpoint == f"pretrained/{MADE.digest}"
-    assert results.recorded_revisions(found) == {"some/model": "a" * 40}
+    assert planfile.recorded_revisions(found) == {"some/model": "a" * 40}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_a_plan_is_written_and_read(tmp_path):
 def test_a_foreign_plan_is_refused(sweep, tmp_path, text, sentence):
     (tmp_path / "toy" / "sweep.json").write_text(text)
     with pytest.raises(DataError, match=sentence):
-        results.read_plan(sweep)
+        planfile.read_plan(sweep)
 
 
 @pytest.mark.parametrize(
@@ -255,12 +256,12 @@ def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path, change, sentence):
     change(plan)
     (tmp_path / "toy" / "sweep.json").write_text(json.dumps(plan))
     with pytest.raises(DataError, match=sentence):
-        results.read_plan(found)
+        planfile.read_plan(found)
 
 
 def test_a_sweep_without_a_plan_says_so(tmp_path):
     with pytest.raises(DataError, match="holds no sweep.json, so nothing is planned there"):
-        results.read_plan(Results(open_storage(str(tmp_path)), "none"))
+        planfile.read_plan(Results(open_storage(str(tmp_path)), "none"))
 
 
 def test_the_same_digest_is_adopted_under_its_new_name(sweep):
@@ -269,7 +270,7 @@ def test_the_same_digest_is_adopted_under_its_new_name(sweep):
     unlike = PlannedTrial("toys.small.en-O.s9-ffffffffffff", "toys", "small", "en-O", 9, "f" * 12)
     assert adoption.adopt(other, [*planned, unlike], {"toys": ("accuracy", "f1")}) == []
     assert adoption.adopt(other, [*planned, unlike], {"toys": ("accuracy",)}) == planned
-    rows, old = results.read_scores(other), results.read_scores(sweep, {NAME})
+    rows, old = compact.read_scores(other), compact.read_scores(sweep, {NAME})
     assert rows[["sweep", "task", "model", "trial"]].drop_duplicates().values.tolist() == [["other", "toys", "small", planned[0].trial]]
     kept = ["target", "score", "n", "digest", "started", "finished", "train_seconds"]
     pd.testing.assert_frame_equal(rows[kept], old[kept])

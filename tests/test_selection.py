@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from xfer_ray import results
+from xfer_ray import compact, results
 from xfer_ray.core import Model, Trial
 from xfer_ray.desk import Desk
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
@@ -78,7 +78,7 @@ def test_the_best_step_on_the_sources_dev_set_is_scored_and_the_whole_curve_is_k
     assert list(curve["step"]) == [4, 8, 12, 16, 20, 24, 26]
     assert set(curve["corpus"]) == {"en-O"}
     assert set(curve["split"]) == {"validation"}
-    scores = results.read_scores(desk.results)
+    scores = compact.read_scores(desk.results)
     best = curve["score"].max()
     assert set(scores["selection"]) == {"source-dev"}
     assert set(scores["step"]) == {curve.loc[curve["score"] == best, "step"].min()}
@@ -90,7 +90,7 @@ def test_the_chosen_step_predicts_as_a_run_that_ends_there(desk, trial, tmp_path
     recipe = replace(RECIPE, schedule="constant", steps=60, select_every=12)
     whole = replace(trial, model=replace(trial.model, recipe=recipe))
     run(whole, desk)
-    step = int(results.read_scores(desk.results)["step"].iloc[0])
+    step = int(compact.read_scores(desk.results)["step"].iloc[0])
     assert step < 60
     short = replace(trial, model=replace(trial.model, recipe=replace(recipe, steps=step, select_every=None)))
     other = _desk(tmp_path / "short")
@@ -124,7 +124,7 @@ def test_the_oracle_stands_beside_the_honest_rows_and_chooses_for_each_target(de
     run(trial, replace(desk, oracle=True))
     curve = _curve(desk, trial)
     assert set(curve["corpus"]) == {"en-O", "de-HT-en"}
-    scores = results.read_scores(desk.results).set_index(["selection", "target"])["step"]
+    scores = compact.read_scores(desk.results).set_index(["selection", "target"])["step"]
     assert set(scores["last"]) == {26}
     for target in ("en-O", "de-HT-en"):
         mine = curve[curve["corpus"] == target].groupby("step")["score"].first()
@@ -202,7 +202,7 @@ def test_a_killed_trial_goes_on_from_its_last_checkpoint_and_predicts_the_same(t
     assert done == 26 - max(left), "only what was missing is trained again"
     frames = [results.read_predictions(d.results, trial.id) for d in (undisturbed, killed)]
     pd.testing.assert_frame_equal(*frames)
-    scores = [results.read_scores(d.results)[["target", "metric", "score", "selection", "step"]] for d in (undisturbed, killed)]
+    scores = [compact.read_scores(d.results)[["target", "metric", "score", "selection", "step"]] for d in (undisturbed, killed)]
     pd.testing.assert_frame_equal(*scores)
     if recipe.select_every:
         pd.testing.assert_frame_equal(_curve(undisturbed, trial), _curve(killed, trial))

@@ -21,7 +21,8 @@ from analysis.tables import Block, Row, Tables, build, read
 from xfer_ray.commit import put_scores
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError, DeclarationError, XferRayError
-from xfer_ray.results import ModelFacts, Results, write_plan
+from xfer_ray.planfile import ModelFacts, write_plan
+from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
 
 TARGETS = ("en-O", "de-HT-en", "sw-HT-en")

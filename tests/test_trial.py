@@ -9,7 +9,7 @@ import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from xfer_ray import making, pretrained, records, results
+from xfer_ray import compact, making, pretrained, records, results
 from xfer_ray.contract import FineTuned
 from xfer_ray.core import Model, Trial
 from xfer_ray.data import examples_of
@@ -73,7 +73,7 @@ def trial(tmp_path):
 
 def test_a_trial_commits_scores_that_follow_from_its_predictions(desk, trial):
     assert run(trial, desk) == "committed"
-    scores = results.read_scores(desk.results)
+    scores = compact.read_scores(desk.results)
     predictions = results.read_predictions(desk.results, trial.id)
     assert list(scores["target"]) == ["en-O", "de-O"]
     assert set(scores["n"]) == {30}

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from xfer_ray.commit import commit
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError
-from xfer_ray.results import PlannedTrial, Prediction, Results, done, from_bytes, summed_up
+from xfer_ray.planfile import PlannedTrial
+from xfer_ray.results import Prediction, Results, done, from_bytes, summed_up
 
 ORACLE = ("last", "oracle")  # what `run --oracle` scores beside the source's own choice
 _FIXED = [f.name for f in dataclasses.fields(Prediction) if f.name != "scores"]

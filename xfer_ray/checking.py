@@ -17,17 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from xfer_ray import compact
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError
-from xfer_ray.results import (
-    Plan,
-    Results,
-    from_bytes,
-    has_plan,
-    predictions_table,
-    read_plan,
-    schema_of,
-    summed_up,
-    to_bytes,
-)
+from xfer_ray.planfile import Plan, has_plan, read_plan
+from xfer_ray.results import Results, from_bytes, predictions_table, schema_of, summed_up, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

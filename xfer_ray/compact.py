@@ -16,16 +16,17 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xfer_ray.core import Score
 from xfer_ray.errors import DataError
-from xfer_ray.results import Results, done, from_bytes, rows_of, schema_of, to_bytes
+from xfer_ray.results import Results, done, from_bytes, rows_of, schema_of, stems, to_bytes
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 SEGMENT_TRIALS = 10_000  # a segment of so many is left alone; smaller ones are made anew with what came since
@@ -82,6 +83,38 @@ def read(results: Results, trials: Sequence[str]) -> pa.Table:
     segments = _segments(results) if len(trials) > FEW else ()
     table, _ = _gather(results, trials, segments)
     return table
+
+
+def read_scores(results: Results, trials: Collection[str] | None = None) -> pd.DataFrame:
+    """The scores of some trials, or of all committed ones, in the columns of `Score`; a damaged file is a DataError."""
+    frame: pd.DataFrame = read(results, sorted(done(results) if trials is None else trials)).to_pandas()
+    return frame
+
+
+def read_rescored(results: Results, metric: str, trials: Collection[str]) -> pd.DataFrame:
+    """What `xfer-ray rescore` found for some trials by a metric, in the columns of `Score`.
+
+    A trial that was not rescored is a DataError that gives the command; one rescored where the metric has no value has no rows.
+    """
+    there = stems(results, f"rescored/{metric}", ".parquet")
+    missing = sorted(set(trials) - there)
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(set(trials))} trials have no {metric} yet, {missing[0]} among them; "
+            f"`xfer-ray rescore {results.url} --metric {metric}` computes it from their predictions"
+        )
+    return _read_all(results, [results.rescored(metric, trial) for trial in sorted(set(trials))])
+
+
+def _read_all(results: Results, paths: Sequence[str]) -> pd.DataFrame:
+    """The rows of scores tables, one file after the other."""
+    import pyarrow as pa
+
+    with ThreadPoolExecutor() as pool:
+        tables = list(pool.map(lambda path: rows_of(results.storage.read(path), path), paths))
+    # pandas takes rows out of ten thousand pieces a thousand times slower than out of one
+    frame: pd.DataFrame = pa.concat_tables(tables or [schema_of(Score).empty_table()]).combine_chunks().to_pandas()
+    return frame
 
 
 def _gather(results: Results, trials: Sequence[str], segments: Sequence[Segment]) -> tuple[pa.Table, list[File]]:

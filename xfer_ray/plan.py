@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from xfer_ray import records, results
+from xfer_ray import compact, records, results
 from xfer_ray.core import Model, Trial
 from xfer_ray.identity import Json
+from xfer_ray.planfile import PlannedTrial
 from xfer_ray.recipe import Pretraining
-from xfer_ray.results import PlannedTrial, Results
+from xfer_ray.results import Results
 from xfer_ray.sources import Corpus, Source
 
 STATES = ("done", "to_run", "failed", "blocked")
@@ -224,7 +225,7 @@ def estimate(
     sizes = results.sizes_of(found, [trial for done in samples.values() for trial in done])
     parts = []
     for (task, model), done in samples.items():
-        rows = results.read_scores(found, done).drop_duplicates("trial")
+        rows = compact.read_scores(found, done).drop_duplicates("trial")
         each = float((rows["train_seconds"] + rows["eval_seconds"]).mean())
         device = "cpu" if (rows["device"] == "cpu").any() else str(rows["device"].iloc[0])
         size = int(sum(sizes[trial] for trial in done) / len(done))

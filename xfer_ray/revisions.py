@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xfer_ray import results
+from xfer_ray import planfile
 from xfer_ray.core import Task, Trial, is_commit
 from xfer_ray.results import Results
 from xfer_ray.sources import Corpus
@@ -12,7 +12,7 @@ from xfer_ray.sources import Corpus
 
 def resolve(found: Results, trials: Iterable[Trial]) -> dict[str, str]:
     """Repository or checkpoint -> commit (40 hex digits), `mirror`, or `local`."""
-    recorded = results.recorded_revisions(found)
+    recorded = planfile.recorded_revisions(found)
     resolved: dict[str, str] = {}
     for trial in trials:
         for repository, declared in _repositories(trial).items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from xfer_ray import adoption, keeping, making, notice, plan, pretrained, records, results, storage
+from xfer_ray import adoption, keeping, making, notice, plan, planfile, pretrained, records, results, storage
 from xfer_ray.core import Sweep, Trial
 from xfer_ray.desk import Desk, Outcome, Placement
 from xfer_ray.errors import DeclarationError, StorageError
@@ -51,7 +51,7 @@ def prepare(sweep: Sweep, where: str) -> Results:
     """Open the results of a sweep; a storage that cannot hold them is refused here, before any GPU work."""
     found = Results(storage.open_storage(where), sweep.name)
     found.storage.preflight()
-    if results.has_plan(found) and any(model.family == "imported" for model in results.read_plan(found).models.values()):
+    if planfile.has_plan(found) and any(model.family == "imported" for model in planfile.read_plan(found).models.values()):
         raise DeclarationError(f"{found.url} holds imported scores; give sweep {sweep.name!r} another name, or another --storage")
     return found
 
@@ -59,7 +59,7 @@ def prepare(sweep: Sweep, where: str) -> Results:
 def run(sweep: Sweep, chosen: Sequence[Trial], found: Results, desk: Desk, placement: Placement, module: ModuleType) -> Summary:
     """Run the chosen trials that are missing, on Ray or in this process, one after another."""
     blocked = plan.blocked(chosen)
-    planned = {p.trial: p for p in results.plan_of(sweep, desk.revisions).trials}
+    planned = {p.trial: p for p in planfile.plan_of(sweep, desk.revisions).trials}
     done = results.done(found)
     keeping.clear_done(found, done)
     missing = [t for t in chosen if t.id not in done and t.id not in blocked]

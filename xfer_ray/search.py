@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from xfer_ray import results
+from xfer_ray import compact, results
 from xfer_ray.core import Model, Task, Trial
 from xfer_ray.errors import DataError, demand, is_count, one_each
 from xfer_ray.results import Results
@@ -189,7 +189,7 @@ def worths(asked: Search, found: Results, mixtures: Sequence[Mixture], failed: M
     """The mean of the task's first metric over dev sets and seeds, from the committed scores; `failed` says why by trial."""
     trials = {mixture: [trial.id for trial in asked.trials(mixture)] for mixture in mixtures}
     done = results.done(found)
-    scores = results.read_scores(found, sorted(done.intersection(*[itertools.chain(*trials.values())])))
+    scores = compact.read_scores(found, sorted(done.intersection(*[itertools.chain(*trials.values())])))
     scores = scores[scores["metric"] == asked.task.metrics[0]]
     tried = Tried()
     for mixture, wanted in trials.items():

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 from toy import Toy
 
-from xfer_ray import checking, plan, records, results
+from xfer_ray import checking, compact, plan, planfile, records, results
 from xfer_ray.results import Results
 from xfer_ray.storage import open_storage
 
@@ -165,7 +165,7 @@ def invariants(
 ) -> None:
     """What must hold after every fault: I1 to I6."""
     found = results_of(toy, storage)
-    planned = results.read_plan(found).trials
+    planned = planfile.read_plan(found).trials
     states = {state.trial.trial: state for state in plan.states(found, planned, {})}
     told = {name for name, state in states.items() if state.state == "failed" and state.reason}
     done = results.done(found)
@@ -174,7 +174,7 @@ def invariants(
     assert {f"{s.trial.source.split('-')[0]}.s{s.trial.seed}" for s in states.values() if s.trial.trial in told} == set(failed), (
         "I1: others failed"
     )
-    rows = results.read_scores(found)
+    rows = compact.read_scores(found)
     assert not rows.duplicated(KEY).any(), "I2: a key is there twice"
     assert records.conflicts(found) == [], "I2: two executions differed"
     scores = rows.set_index(["source", "seed", "target"])["score"].sort_index()

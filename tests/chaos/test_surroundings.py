@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from chaos.disturbed import invariants, results_of, steps, stepwise
 
-from xfer_ray import commit, results
+from xfer_ray import commit, compact, planfile, results
 from xfer_ray.core import Score
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_clocks_and_time_zones_decide_nothing(tmp_path, undisturbed):
         os.utime(file, (ahead, ahead))
     again = toy.command("run", "toy.py", "--in-process", TZ="Pacific/Honolulu")
     assert sorted(toy.trained()) == sorted(f"{language}.s{seed}" for language in ("en", "de", "ru") for seed in (0, 1))
-    rows = results.read_scores(results_of(toy)).drop_duplicates("trial").set_index(["source", "seed"])
+    rows = compact.read_scores(results_of(toy)).drop_duplicates("trial").set_index(["source", "seed"])
     back = rows.loc[("en-O", 0)]
     assert back["finished"] < back["started"], "the clock did not go back"
     assert (rows["train_seconds"] >= 0).all()
@@ -87,10 +87,10 @@ def test_another_recipe_makes_new_trials_and_the_old_rows_stay_out_of_the_tables
     file.write_text(file.read_text().replace("steps=7", "steps=10"))
     again = toy.run("--in-process")
     found = results_of(toy)
-    planned_now = [trial.trial for trial in results.read_plan(found).trials]
+    planned_now = [trial.trial for trial in planfile.read_plan(found).trials]
     assert {f"{name}.parquet" for name in planned_now} == set(old)
     assert again.returncode == 0
-    scores = results.read_scores(found, planned_now).set_index(["source", "seed", "target"])["score"].sort_index()
+    scores = compact.read_scores(found, planned_now).set_index(["source", "seed", "target"])["score"].sort_index()
     pd.testing.assert_series_equal(scores, undisturbed)
 
 
@@ -100,7 +100,7 @@ def test_a_second_execution_with_other_scores_is_recorded_and_shown(tmp_path, un
     run = toy.run("--in-process")
     invariants(toy, undisturbed, run.returncode)
     found = results_of(toy)
-    rows = results.read_scores(found, [next(iter(sorted(results.done(found))))]).to_dict("records")
+    rows = compact.read_scores(found, [next(iter(sorted(results.done(found))))]).to_dict("records")
     first, *others = [Score(**row) for row in rows]
     assert commit.put_scores(found, [replace(first, score=abs(first.score - 0.1)), *others]) == "conflict"
     shown = toy.command("status", "results/toy")

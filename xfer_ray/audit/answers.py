@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.formats import HOLE, Sheet
-from xfer_ray import data, results
+from xfer_ray import data, planfile, results
 from xfer_ray.audit.pages import csv_text, page
 from xfer_ray.core import Task
 from xfer_ray.errors import DataError, DeclarationError, unknown
@@ -82,7 +82,7 @@ def apart(found: Results, task: str, *, metric: str = "f1", model: str | None = 
 
     Seeds are averaged by question before anything else. Only the step that the trial was scored at counts, not the oracle's.
     """
-    plan = results.read_plan(found)
+    plan = planfile.read_plan(found)
     if task not in plan.tasks:
         raise unknown(f"task in {found.url}", task, plan.tasks)
     models = tuple(dict.fromkeys(trial.model for trial in plan.trials if trial.task == task))

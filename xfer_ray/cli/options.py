@@ -51,7 +51,7 @@ def use_mirror(mirror: str | None) -> None:
 
 def open_results(folder: str) -> Results:
     """The results in a folder or a bucket, STORAGE/NAME; refused where no sweep was planned."""
-    from xfer_ray import results
+    from xfer_ray import planfile, results
     from xfer_ray.storage import checked, open_storage
 
     if folder in (".", ".."):
@@ -62,7 +62,7 @@ def open_results(folder: str) -> Results:
             f"{folder} is a bucket, not the results of a sweep in it; give STORAGE/NAME, such as {folder.rstrip('/')}/demo"
         )
     found = results.Results(open_storage(where or "/"), name)
-    if not results.has_plan(found):
+    if not planfile.has_plan(found):
         raise DeclarationError(
             f"{folder} holds no sweep.json, so it is not the results of a sweep; give STORAGE/NAME, such as results/demo"
         )

@@ -174,7 +174,7 @@ def _announce(name: str, asked: Search) -> None:
 
 def _evaluating(name: str, asked: Search, desk: Desk, placement: Placement, module: ModuleType) -> Evaluate:
     """Runs what is missing of some mixtures, as `run` does, and reads what they are worth; the plan grows from round to round."""
-    from xfer_ray import results, run
+    from xfer_ray import planfile, run
     from xfer_ray.search import worths
 
     planned: list[Mixture] = []
@@ -182,7 +182,7 @@ def _evaluating(name: str, asked: Search, desk: Desk, placement: Placement, modu
     def evaluate(mixtures: Sequence[Mixture]) -> Tried:
         planned.extend(mixtures)
         sweep = _sweep(name, asked, planned)
-        results.write_plan(desk.results, results.plan_of(sweep, desk.revisions))
+        planfile.write_plan(desk.results, planfile.plan_of(sweep, desk.revisions))
         print(f"{name}: candidates {len(planned) - len(mixtures) + 1} to {len(planned)} of at most {asked.candidates}", file=sys.stderr)
         summary = run.run(sweep, _sweep(name, asked, mixtures).trials, desk.results, desk, placement, module)
         return worths(asked, desk.results, mixtures, summary.blocked | summary.failed)

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
     from xfer_ray.core import Trial
     from xfer_ray.plan import Estimate, Part, State
+    from xfer_ray.planfile import Plan
     from xfer_ray.probe import Told
-    from xfer_ray.results import Plan, Results
+    from xfer_ray.results import Results
     from xfer_ray.run import Summary
 
 
@@ -65,7 +66,7 @@ def plan(
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many as a trial of `run` has unless it is told otherwise
     from xfer_ray import plan as planning
-    from xfer_ray import results, sweepfile
+    from xfer_ray import planfile, sweepfile
     from xfer_ray.results import Results
     from xfer_ray.storage import open_storage
 
@@ -73,7 +74,7 @@ def plan(
     declared, _ = sweepfile.read(sweep)
     declared, chosen = sweepfile.choose(declared, seeds=seeds, only=only)
     found = Results(open_storage(storage), declared.name)
-    written = results.plan_of(declared, {})
+    written = planfile.plan_of(declared, {})
     asked = {t.id for t in chosen}
     states = planning.states(found, [t for t in written.trials if t.trial in asked], planning.blocked(chosen))
     gpus = {name: model.gpus for name, model in planning.models_of(chosen).items()}
@@ -113,7 +114,7 @@ def run(
     ] = None,
 ) -> None:
     """Run what is missing of a sweep. Run it again at any time: what is done stays done."""
-    from xfer_ray import access, results, revisions, scoring, sweepfile
+    from xfer_ray import access, planfile, results, revisions, scoring, sweepfile
     from xfer_ray import plan as planning
     from xfer_ray import run as running
     from xfer_ray.desk import Desk, Placement
@@ -124,7 +125,7 @@ def run(
     found = running.prepare(declared, storage)
     blocked = planning.blocked(chosen)
     resolved = revisions.resolve(found, [trial for trial in chosen if trial.id not in blocked])
-    results.write_plan(found, results.plan_of(declared, resolved))
+    planfile.write_plan(found, planfile.plan_of(declared, resolved))
     desk = Desk(found, running.scratch(), resolved, keep_models, oracle, 60 * checkpoint_minutes, 60 * stall_minutes, scoring.versions())
     placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, fail_fast, in_process, wandb)
     if address not in (None, "local") and not in_process and (warning := access.exposed_token()):
@@ -158,10 +159,10 @@ def status(
         return
     assert results_folder is not None
     from xfer_ray import plan as planning
-    from xfer_ray import records, results
+    from xfer_ray import planfile, records
 
     found = open_results(results_folder)
-    written = results.read_plan(found)
+    written = planfile.read_plan(found)
     states = planning.with_running(found, planning.states(found, written.trials, {}))
     counts = planning.counts(states)
     if as_json:

@@ -56,12 +56,12 @@ def _some(trials: list[str]) -> str:
 
 def _places(where: str) -> list[Results]:
     """The sweeps of a storage, or the one whose results these are."""
-    from xfer_ray import results
+    from xfer_ray import planfile, results
     from xfer_ray.storage import open_storage
 
     parent, _, name = where.rstrip("/").rpartition("/")
     inside = results.Results(open_storage(parent or "."), name)
-    if name and results.has_plan(inside):
+    if name and planfile.has_plan(inside):
         return [inside]
     storage = open_storage(where)
     return [results.Results(storage, sweep) for sweep in storage.folders()]
@@ -69,9 +69,9 @@ def _places(where: str) -> list[Results]:
 
 def _known(place: Results) -> set[str]:
     """The trials that a sweep plans, or has a log of."""
-    from xfer_ray import results
+    from xfer_ray import planfile, results
 
     known = results.stems(place, "logs", ".log")
     with contextlib.suppress(DataError):  # a damaged plan, or none
-        known |= {planned.trial for planned in results.read_plan(place).trials}
+        known |= {planned.trial for planned in planfile.read_plan(place).trials}
     return known

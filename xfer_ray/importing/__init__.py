@@ -12,23 +12,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from xfer_ray.commit import put_scores
+from xfer_ray.compact import read_scores
 from xfer_ray.core import LONGEST_NAME, Score, Task, demand_sweep_name
 from xfer_ray.errors import DataError
 from xfer_ray.identity import Json, digest
 from xfer_ray.importing.table import Row, rows_of
-from xfer_ray.results import (
-    ModelFacts,
-    Plan,
-    PlannedTrial,
-    Results,
-    TaskFacts,
-    done,
-    facts_of,
-    has_plan,
-    read_plan,
-    read_scores,
-    write_plan,
-)
+from xfer_ray.planfile import ModelFacts, Plan, PlannedTrial, TaskFacts, facts_of, has_plan, read_plan, write_plan
+from xfer_ray.results import Results, done
 from xfer_ray.storage import Storage
 
 IMPORTED = "imported"  # the family of a model that did not run here

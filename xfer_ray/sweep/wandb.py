@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xfer_ray import records, results
+from xfer_ray import compact, records, results
 from xfer_ray.core import Trial
 from xfer_ray.errors import SetupError
 from xfer_ray.redact import redacted
@@ -135,7 +135,7 @@ def _curve(found: Results, trial: str) -> dict[int, dict[str, float]]:
 
 def _scores(found: Results, trial: str) -> dict[str, float]:
     """A score for each target, metric and selection, and how long it took."""
-    rows = results.read_scores(found, [trial]).to_dict("records")
+    rows = compact.read_scores(found, [trial]).to_dict("records")
     scores = {f"{row['selection']}/{row['target']}/{row['metric']}": float(row["score"]) for row in rows}
     return scores | ({name: float(rows[0][name]) for name in ("train_seconds", "eval_seconds")} if rows else {})
 
