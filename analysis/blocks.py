@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 ALPHA = 0.05  # the level of a test
+ALIKE = 1e-9  # values that differ by less differ by rounding
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,23 @@ class Block:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The source in another language that transfers best, and its average advantage: above 0 it out-performs the baseline."""
+    """The source in another language that transfers best, and its average advantage: above 0 it out-performs the baseline.
+
+    `equal`: the sources with the same average. `over`: the baseline, where the model has several.
+    """
 
     task: str
     model: str
     source: str
     advantage: float
     interval: Interval | None = None
+    equal: tuple[str, ...] = ()
+    over: str = ""
+
+    @property
+    def outperforms(self) -> bool:
+        """Whether it is better than its baseline, by more than rounding."""
+        return self.advantage > ALIKE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +87,20 @@ class Tables:
     blocks: tuple[Block, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
-    of_seeds: bool = False  # some intervals tell of seeds alone
+    of_seeds: tuple[tuple[str, str], ...] = ()  # tasks and models whose intervals tell of seeds alone
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
         """All that there are, in any order."""
-        cells = [interval for block in self.blocks for row in block.rows for interval in row.intervals]
-        return tuple(interval for interval in (*cells, *(verdict.interval for verdict in self.verdicts)) if interval)
+        return tuple(interval for _, interval in self._told())
+
+    @property
+    def of_examples(self) -> tuple[Interval, ...]:
+        """Those that tell of examples too."""
+        return tuple(interval for whose, interval in self._told() if whose not in self.of_seeds)
+
+    def _told(self) -> Iterator[tuple[tuple[str, str], Interval]]:
+        cells = [((self.task, block.model), interval) for block in self.blocks for row in block.rows for interval in row.intervals]
+        for whose, interval in (*cells, *(((verdict.task, verdict.model), verdict.interval) for verdict in self.verdicts)):
+            if interval:
+                yield whose, interval

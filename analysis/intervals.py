@@ -1,6 +1,6 @@
 """Intervals and tests for the rows of a table, from one model's resampled abilities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,9 +32,16 @@ def judged(block: Block, targets: Sequence[str], groups: Groups, resampled: Resa
     compared = np.array([contrast.over is not None for contrast in contrasts])
     p = np.where(compared, found.p, np.nan).reshape(len(block.rows), len(columns))
     corrected = np.apply_along_axis(significance.holm, 0, p).ravel()
-    told = [_interval(found, corrected, i) for i in range(len(contrasts))]
+    told = [interval_of(found, corrected, i) for i in range(len(contrasts))]
     by_row = [told[i : i + len(columns)] for i in range(0, len(told), len(columns))]
     return replace(block, rows=tuple(_with(row, intervals) for row, intervals in zip(block.rows, by_row, strict=True)))
+
+
+def unbounded(model: str, resampled: Resampled, own: Iterable[Mapping[str, str]]) -> list[str]:
+    """A note on the targets where a ratio has no bounds, for its denominator may be 0; `own`: the denominators that are in use."""
+    targets = dict.fromkeys(target for each in own for target in significance.unbounded(resampled, each))
+    of = f"no intervals of {model} on {', '.join(targets)}"
+    return [f"{of}: among so few right answers a resample may have none to divide by"] * bool(targets)
 
 
 def _contrast(row: Row, over: str | None, targets: Sequence[str], *, common: bool) -> Contrast:
@@ -51,7 +58,8 @@ def _gap(source: str, column: Sequence[str], targets: Sequence[str]) -> Contrast
     return Contrast(source, weights | {home[0]: 1 + weights.get(home[0], 0)} if len(home) == 1 else {})
 
 
-def _interval(found: Estimates, p: NDArray[np.floating], i: int) -> Interval | None:
+def interval_of(found: Estimates, p: NDArray[np.floating], i: int) -> Interval | None:
+    """What is known of one of the estimates, with its corrected `p`; None of a hole."""
     if np.isnan(found.value[i]):
         return None
     low, high, corrected, detectable = (float(of[i]) for of in (found.low, found.high, p, found.detectable))

@@ -1,11 +1,13 @@
 """One model's matrix by the rules of its task: normalized or not, by which denominators, over which baselines, what is missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis import rules, transfer
+from analysis.ranking import leaders
 from analysis.selection import Options, Selected
 from xfer_ray.errors import DeclarationError
 
@@ -96,6 +98,19 @@ def baselines(selected: Selected, model: str, options: Options) -> dict[str, str
     return {source: rules.baseline(source, selected.sources, named) for source in selected.planned[model]}
 
 
+def best_baseline(source: str, over: Mapping[str, str | None], values: Mapping[str, float]) -> str | None:
+    """Of the baselines under the budget of the source's own, that with the highest value, so that no lead is one over a weak baseline.
+
+    `over`: source -> its own baseline; `values`: of the sources, NaN where there is none.
+    """
+    own = over[source]
+    if own is None:
+        return None
+    total = transfer.source_of(own).total
+    rivals = [name for name in dict.fromkeys((own, *over.values())) if name is not None and transfer.source_of(name).total == total]
+    return next(iter(leaders({name: values.get(name, np.nan) for name in rivals})), own)
+
+
 def notes(selected: Selected, normalized: bool, options: Options) -> tuple[str, ...]:
     """What the reader should know: why values are not normalized, what has no baseline, which trials are missing."""
     return tuple(dict.fromkeys((*_general(selected, normalized, options), *_missing(selected, normalized, options))))
@@ -108,6 +123,9 @@ def _general(selected: Selected, normalized: bool, options: Options) -> Iterator
         yield f"task {selected.task} is not normalized, for not every model has a denominator of {lacking}: {values}"
     elif options.values == "relative" and not normalized:
         yield f"task {selected.task} is not normalized: {values}"
+    homeless = [source for source in selected.sources if sum(transfer.at_home(source, target) for target in selected.facts.targets) != 1]
+    if options.values == "gap" and homeless:
+        yield f"no transfer gap of {', '.join(homeless)}: it is counted from the one target of a source's own language"
     for model in selected.models:
         alone = [source for source, over in baselines(selected, model, options).items() if over is None]
         if alone and _compares(options):
@@ -142,6 +160,19 @@ def _missing(selected: Selected, normalized: bool, options: Options) -> Iterator
             if over is not None:
                 roles.setdefault(over, []).append("baseline")
         yield from _missing_of(selected, model, roles)
+        yield from _without_ratio(selected, model, [pair for pair in pairs if options.seed_mean == "ratios"])
+
+
+def _without_ratio(selected: Selected, model: str, pairs: Iterable[tuple[str | None, str, str | None]]) -> Iterator[str]:
+    """The cells that have no ratio of equal seeds; `pairs`: the user's choice, a target, its denominator."""
+    cells = selected.of(model).groupby(["target", "source"], sort=False)
+    seeds = {(str(target), str(source)): frozenset(scores["seed"]) for (target, source), scores in cells}
+    for target, denominator in dict.fromkeys((target, source) for _, target, source in pairs if source is not None):
+        own = seeds.get((target, denominator), frozenset())
+        apart = [source for (of, source), held in seeds.items() if of == target and own and own.isdisjoint(held)]
+        if apart:
+            who = f"{', '.join(apart)} on target {target}"
+            yield f"missing: {selected.task}.{model}: no seed of {who} is one of {denominator}'s, the denominator there"
 
 
 def _missing_of(selected: Selected, model: str, roles: Mapping[str, list[str]]) -> Iterator[str]:

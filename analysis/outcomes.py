@@ -1,6 +1,6 @@
 """What each example scored: the predictions of one model as arrays, laid side by side for resampling."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import transfer
 from analysis.selection import Selected
 from xfer_ray.errors import DataError
 from xfer_ray.results import Results, read_predictions, stems
@@ -66,7 +67,7 @@ def read(results: Results, selected: Selected, model: str) -> Outcomes | None:
     notes = [f"no intervals for {source}: {trial} left no predictions with {selected.metrics[model]}" for source, trial in lacking.items()]
     notes += [f"no intervals on {few}: fewer than {FEWEST} examples are too few to be drawn anew"] * bool(few)
     blocks = tuple(_untold(block) if len(block.items) < FEWEST else block for block in blocks)
-    return Outcomes(model, selected.facts.targets, seeds, blocks, tuple(notes))
+    return Outcomes(model, selected.facts.targets, seeds, blocks, (*notes, *_uneven(selected, model, seeds)))
 
 
 def _answers(results: Results, selected: Selected, model: str) -> tuple[dict[tuple[str, int], pd.DataFrame], dict[str, str]]:
@@ -106,7 +107,17 @@ def _of_seeds(selected: Selected, model: str) -> Outcomes | None:
         *(f"no intervals for {', '.join(single)}: one seed and no predictions" for _ in single[:1]),
     ]
     seeds = {source: tuple(map(int, table.index)) for source, table in several.items()}
+    notes += _uneven(selected, model, seeds)
     return Outcomes(model, targets, seeds, (Block(targets, ("",), items),), tuple(notes), of_seeds=True)
+
+
+def _uneven(selected: Selected, model: str, seeds: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    """A note on each source of which some seeds, and not all, scored a target: what its seeds vary by there is not known."""
+    runs = transfer.runs(selected.of(model)).reindex(columns=list(selected.facts.targets), fill_value=0)
+    for source, held in seeds.items():
+        few = [target for target, many in runs.loc[source].items() if 0 < many < len(held)]
+        if few:
+            yield f"no intervals for {source} on {', '.join(map(str, few))}: not all of its seeds have a score there"
 
 
 def _of_trial(results: Results, trial: str, selection: str, metric: str) -> pd.DataFrame | None:

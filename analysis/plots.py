@@ -86,7 +86,7 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class Dot:
-    """A source in a ranking: a fraction and its interval (NaN: not known), and whether it is surely not 0."""
+    """A source in a ranking: a fraction and its interval (NaN: not known), and whether it surely differs from its baseline."""
 
     name: str
     value: float
@@ -144,20 +144,25 @@ def heat_map(shown: HeatMap) -> Figure:
 
 
 @_styled
-def ranking(dots: Sequence[Dot], label: str) -> Figure:
-    """Sources from best to worst: a dot, its 95 % interval, and 0 for the baseline; filled where surely not 0."""
+def ranking(dots: Sequence[Dot], label: str, gains: Sequence[float] | None = None) -> Figure:
+    """Sources from best to worst: a dot and its 95 % interval; filled where it surely differs from the baseline.
+
+    Values are advantages, 0 for the baseline; or else they come with the `gains` over baselines (NaN: none) that color them.
+    """
     figure, axes = _canvas(3.4, 0.23 * len(dots) + 0.1)
-    axes.axvline(0, color=LIGHT["muted"], linewidth=0.9, zorder=1)
-    for i, dot in enumerate(dots):
-        color = LIGHT["accent"] if dot.value > 0 else LIGHT["second"] if dot.value < 0 else LIGHT["muted"]
+    if gains is None:
+        axes.axvline(0, color=LIGHT["muted"], linewidth=0.9, zorder=1)
+    for i, (dot, gain) in enumerate(zip(dots, [dot.value for dot in dots] if gains is None else gains, strict=True)):
+        color = LIGHT["accent"] if gain > 0 else LIGHT["second"] if gain < 0 else LIGHT["muted"]
         if not np.isnan(dot.low):
             axes.plot([100 * dot.low, 100 * dot.high], [i, i], color=color, linewidth=2.0, solid_capstyle="round", zorder=2)
-        face = color if dot.sure or dot.value == 0 else LIGHT["surface"]
+        face = LIGHT["surface"] if gain and not np.isnan(gain) and not dot.sure else color
         axes.plot([100 * dot.value], [i], "o", markersize=6.5, color=color, markerfacecolor=face, markeredgewidth=1.5, zorder=3)
     axes.set_yticks(range(len(dots)), [printable(dot.name) for dot in dots])
     axes.set_ylim(len(dots) - 0.4, -0.6)
     left, right = axes.get_xlim()
-    axes.set_xlim(min(left, -0.5), max(right, 0.5))  # half a point is not to fill the figure
+    middle = 0.0 if gains is None else (left + right) / 2
+    axes.set_xlim(min(left, middle - 0.5), max(right, middle + 0.5))  # half a point is not to fill the figure
     axes.ticklabel_format(axis="x", style="plain", useOffset=False)
     axes.set_xlabel(label)
     axes.grid(axis="x", color=LIGHT["rule"], linewidth=0.6)

@@ -1,6 +1,7 @@
 """Sources by a value that is made of their cells, and how sure that is: intervals, and the probability of being the best."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import significance, transfer
+from analysis.blocks import ALIKE
 from analysis.significance import Resampled
 from xfer_ray.errors import DataError
 
@@ -26,8 +28,14 @@ class Ranking:
 
     @property
     def best(self) -> int:
-        """Where the best source stands."""
-        return int(np.nanargmax(self.values))
+        """Where the best source stands; of several that are equal, the first."""
+        return int(np.flatnonzero(self.values > np.nanmax(self.values) - ALIKE)[0])
+
+
+def leaders(values: Mapping[str, float]) -> tuple[str, ...]:
+    """The names with the highest value: all that equal it but for rounding, in their order. NaN is no value."""
+    there = {name: value for name, value in values.items() if not math.isnan(value)}
+    return tuple(name for name, value in there.items() if value > max(there.values()) - ALIKE)
 
 
 def ranking_of(matrix: pd.DataFrame, weights: Array, *, least: bool, zero_shot: bool) -> Ranking:

@@ -14,6 +14,7 @@ from xfer_ray.errors import unknown
 from xfer_ray.sources import Corpus, Mixture, Source
 
 MOST_NAMED = 4  # corpora of a mixture in its short name
+MOST_EQUAL = 3  # sources that are named where they are equally good
 KINDS = {  # one, several
     "relative": ("relative zero-shot ability", "relative zero-shot abilities"),
     "advantage": ("zero-shot advantage", "zero-shot advantages"),
@@ -164,20 +165,25 @@ def _verdict(verdict: Verdict | None, markup: Markup) -> str:
         return HOLE
     mark = markup.mark if verdict.interval and verdict.interval.significant else ""
     gain = _number(verdict.advantage, markup, signed=True) + mark
-    best = f"{_short(source_of(verdict.source), markup)} {gain}"
-    return f"{_mark(verdict)} ({best})"
+    names = [_short(source_of(source), markup) for source in (verdict.source, *verdict.equal)]
+    best = " = ".join(names) if len(names) <= MOST_EQUAL else f"{len(names)} equal ones"
+    over = f" over {_short(source_of(verdict.over), markup)}" if verdict.over else ""
+    return f"{_mark(verdict)} ({best} {gain}{over})"
 
 
 def _mark(verdict: Verdict | None) -> str:
     if verdict is None or not verdict.source:
         return ""
-    return "x" if verdict.advantage > 0 else "check"
+    return "x" if verdict.outperforms else "check"
 
 
 def _legend(tables: Tables, markup: Markup, *, intervals: bool) -> list[str]:
     say, errors = markup.escape, _of_errors(tables, markup, intervals=intervals)
     if tables.layout == "summary":
-        best = "x: a source in another language has a higher mean over all targets, the best one in brackets; check: none has."
+        best = (
+            "x: a source in another language has a higher mean over all targets than its baseline; check: none has. "
+            "In brackets the one with the highest mean, for x of those that out-perform their baselines, and its advantage."
+        )
         return [say(best + ("" if tables.intervals else " Single numbers, no test of significance.")), *errors]
     lines = [say("O original, HT human-translated, MT machine-translated; + and - mark differences; -- is missing or not counted")]
     if tables.layout == "provenance":
@@ -212,12 +218,22 @@ def _of_errors(tables: Tables, markup: Markup, *, intervals: bool) -> list[str]:
     compared = any(not math.isnan(one.p) for one in told)
     if not told or not (compared or intervals):
         return []
-    drawn = "seeds alone, on these very examples (no predictions)" if tables.of_seeds else "examples and seeds resampled"
     what = ["* differs from 0 at 5 %, corrected for the number of sources (Holm)"] * compared + ["intervals of 95 %"] * intervals
-    lines = [f"{'; '.join(what)}: {drawn}"]
+    lines = [f"{'; '.join(what)}: {_resampled(tables)}"]
     if any(one.conditional for one in told):
-        lines.append("one seed: marks and intervals hold for these very models, and say nothing of how other seeds would fare")
+        where = "one seed" if all(one.conditional for one in told) else "where there is one seed"
+        lines.append(f"{where}: marks and intervals hold for these very models, and say nothing of how other seeds would fare")
     return [markup.escape(line) for line in lines]
+
+
+def _resampled(tables: Tables) -> str:
+    """What was drawn anew for the intervals."""
+    seeds = " and seeds" if any(not one.conditional for one in tables.of_examples) else ""
+    parts = [f"examples{seeds} resampled"] * bool(tables.of_examples)
+    alone = ", ".join(dict.fromkeys(model for _, model in tables.of_seeds))
+    if alone:
+        parts.append(f"{f'of {alone} ' if parts else ''}seeds alone, on these very examples (no predictions)")
+    return "; ".join(parts)
 
 
 # ------------------------------------------------------------------------------ CSV
@@ -239,7 +255,8 @@ def _csv(tables: Tables, *, intervals: bool) -> str:
     for block in tables.blocks:
         for row in block.rows:
             for values, cells in _lines(row, intervals=intervals):
-                told = ["" if math.isnan(cell) else f"{cell:.6f}" for cell in cells]
+                digits = "g" if values.endswith("-p") else "f"  # a p of 1e-9 is not 0
+                told = ["" if math.isnan(cell) else f"{cell:.6{digits}}" for cell in cells]
                 write([inert(tables.task), inert(block.model), inert(row.source), values, row.runs, *told])
     return out.getvalue()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.transfer import corpus_of, language, languages, source_of
 from xfer_ray.errors import DeclarationError, unknown
-from xfer_ray.results import Plan
+from xfer_ray.planfile import Plan
 from xfer_ray.sources import Corpus, Mixture, Source, parse_source
 
 

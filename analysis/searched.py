@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis import outcomes, significance
 from analysis.formats import STYLES, WIDTH, Sheet
 from analysis.selection import Options, planned_scores, select
-from xfer_ray import results
+from xfer_ray import planfile
 from xfer_ray.results import Results
 from xfer_ray.search import Search, Tried
 from xfer_ray.sources import Mixture
@@ -46,7 +46,7 @@ def _limits(
     asked: Search, ranked: Sequence[Mixture], rivals: Sequence[Mixture], found: Results
 ) -> tuple[dict[tuple[Mixture, Mixture], str], Sequence[str]]:
     """The 95 % interval of each difference, by mixture and rival, and what there is to say of them."""
-    plan = results.read_plan(found)
+    plan = planfile.read_plan(found)
     options = Options(task=asked.judged.name, model=asked.model.name, metric=asked.task.metrics[0])
     known = outcomes.read(found, select(plan, planned_scores(found, plan, options), options), asked.model.name)
     pairs = [(one, rival) for one in ranked for rival in rivals if one != rival]

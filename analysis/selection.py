@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from xfer_ray.compact import read_rescored, read_scores
 from xfer_ray.errors import DataError, DeclarationError, demand, unknown
-from xfer_ray.results import Plan, Results, TaskFacts, done, read_rescored, read_scores, stems
+from xfer_ray.planfile import Plan, TaskFacts
+from xfer_ray.results import Results, done, stems
 
 CHOICES = {
     "values": ("paper", "ability", "relative", "advantage", "common", "gap"),

@@ -9,16 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis import measure, outcomes, rules, significance, transfer
+from analysis import measure, outcomes, ranking, rules, significance, transfer
 from analysis.blocks import Block, Row, Tables, Verdict
-from analysis.intervals import judged
+from analysis.intervals import judged, unbounded
 from analysis.measure import Measured
 from analysis.outcomes import Outcomes
 from analysis.selection import Options, Selected, ignored, planned_scores, select
 from analysis.significance import Resampled
 from analysis.transfer import Groups
 from xfer_ray.errors import DataError
-from xfer_ray.results import Plan, Results, done, read_plan
+from xfer_ray.planfile import Plan, read_plan
+from xfer_ray.results import Results, done
 from xfer_ray.sources import Mixture
 
 MANY = 500  # trials whose predictions are read for marks that nobody asked for: a few seconds
@@ -58,6 +59,9 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
     told = by_example if by_example and options.seed_mean == "scores" else _nothing
     held = {model: told(selected, model) for model in shown}
     drawn = {model: significance.resample(found) for model, found in held.items() if found}
+    blocks = {
+        model: blocks_of(selected, model, normalized, options, _judge(selected, drawn.get(model), normalized, options)) for model in shown
+    }
     return Tables(
         layout=options.layout,
         values=options.values,
@@ -67,14 +71,23 @@ def build(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExam
         targets=selected.facts.targets,
         groups=selected.facts.groups,
         provenances=measure.provenances(selected),
-        blocks=tuple(
-            replace(block, metric=selected.metrics[model])
-            for model in shown
-            for block in blocks_of(selected, model, normalized, options, _judge(selected, drawn.get(model), normalized, options))
+        blocks=tuple(replace(block, metric=selected.metrics[model]) for model in shown for block in blocks[model]),
+        notes=(
+            *measure.notes(selected, normalized, options),
+            *_left_out(selected.task, blocks),
+            *_unsure(held, options),
+            *_unbounded(selected, drawn, normalized, options),
         ),
-        notes=(*measure.notes(selected, normalized, options), *_unsure(held, options), *_unbounded(selected, drawn, normalized, options)),
-        of_seeds=any(found is not None and found.of_seeds for found in held.values()),
+        of_seeds=tuple((selected.task, model) for model, found in held.items() if found is not None and found.of_seeds),
     )
+
+
+def _left_out(task: str, blocks: Mapping[str, Sequence[Block]]) -> tuple[str, ...]:
+    """A note on the models that the layout has no row for; refused where that is all of them."""
+    empty = [model for model, found in blocks.items() if not found]
+    if len(empty) == len(blocks):
+        raise DataError(f"task {task} has no translated source with a baseline, so there is nothing to show by provenance")
+    return tuple(f"{model} is left out: it has no translated source with a baseline" for model in empty)
 
 
 def _nothing(selected: Selected, model: str) -> None:
@@ -98,9 +111,7 @@ def _unbounded(selected: Selected, drawn: Mapping[str, Resampled], normalized: b
     """Where a ratio has no bounds, for its denominator may be 0."""
     choices = measure.provenances(selected) if options.layout == "provenance" else (options.denominators,)
     for model, resampled in drawn.items() if normalized else ():
-        targets = dict.fromkeys(t for choice in choices for t in significance.unbounded(resampled, measure.divided_by(selected, choice)))
-        if targets:
-            yield f"no intervals of {model} on {', '.join(targets)}: among so few right answers a resample may have none to divide by"
+        yield from unbounded(model, resampled, (measure.divided_by(selected, choice) for choice in choices))
 
 
 def _unsure(held: Mapping[str, Outcomes | None], options: Options) -> Iterator[str]:
@@ -182,8 +193,6 @@ def _provenance(selected: Selected, model: str, normalized: bool, options: Optio
             block = judge(_compared(model, measured, over, sources, everything, "advantage"), kind)
             for row in block.rows:
                 found.setdefault(over, {}).setdefault(transfer.language(row.source), {})[kind] = row
-    if not found:
-        raise DataError(f"task {selected.task} has no translated source with a baseline, so there is nothing to show by provenance")
     return [
         Block(model, over, tuple(_side_by_side(language, rows, kinds) for language, rows in languages.items()))
         for over, languages in found.items()
@@ -205,7 +214,8 @@ def _of_provenance(selected: Selected, model: str, kind: str, options: Options) 
 def _side_by_side(language: str, rows: Mapping[str, Row], kinds: Sequence[str]) -> Row:
     cells = tuple(rows[kind].cells[-1] if kind in rows else np.nan for kind in kinds)
     told = tuple(rows[kind].intervals[-1] if kind in rows and rows[kind].intervals else None for kind in kinds)
-    return Row(language, next(iter(rows.values())).values, min(row.runs for row in rows.values()), cells, told if any(told) else ())
+    runs = min((row.runs for row in rows.values() if not np.isnan(row.cells[-1])), default=0)
+    return Row(language, next(iter(rows.values())).values, runs, cells, told if any(told) else ())
 
 
 def _summary(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByExample | None) -> Tables:
@@ -215,7 +225,8 @@ def _summary(plan: Plan, scores: pd.DataFrame, options: Options, by_example: ByE
     tables = [build(plan, scores, replace(options, task=task, layout="matrix"), by_example) for task in tasks]
     verdicts = [verdict for table in tables for model in _models(table) for verdict in [_verdict(table, model)]]
     notes = tuple(note for table in tables for note in table.notes)
-    return Tables(layout="summary", verdicts=tuple(verdicts), notes=notes, of_seeds=any(table.of_seeds for table in tables))
+    of_seeds = tuple(whose for table in tables for whose in table.of_seeds)
+    return Tables(layout="summary", verdicts=tuple(verdicts), notes=notes, of_seeds=of_seeds)
 
 
 def _models(tables: Tables) -> tuple[str, ...]:
@@ -223,12 +234,18 @@ def _models(tables: Tables) -> tuple[str, ...]:
 
 
 def _verdict(tables: Tables, model: str) -> Verdict:
-    others = [
-        (row.cells[-1], row.source, row.intervals[-1] if row.intervals else None)
-        for block in tables.blocks
-        if block.model == model and block.baseline
-        for row in block.rows
-        if {*transfer.languages(row.source)}.isdisjoint(transfer.languages(block.baseline)) and not np.isnan(row.cells[-1])
-    ]
-    gain, source, told = max(others, key=lambda other: other[:2], default=(np.nan, "", None))
-    return Verdict(tables.task, model, source, gain, told)
+    """Of the sources in other languages that out-perform their own baselines, else of all of these, the one with the highest average."""
+    blocks = [block for block in tables.blocks if block.model == model and block.baseline]
+    verdicts: dict[str, Verdict] = {}
+    values: dict[str, float] = {}
+    for block in blocks:
+        over = block.baseline or ""
+        for row in block.rows:
+            if {*transfer.languages(row.source)}.isdisjoint(transfer.languages(over)):
+                told = row.intervals[-1] if row.intervals else None
+                named = over if len(blocks) > 1 else ""
+                verdicts[row.source] = Verdict(tables.task, model, row.source, row.cells[-1], told, over=named)
+                values[row.source] = block.rows[0].cells[-1] + row.cells[-1]  # the baseline comes first
+    better = {source: value for source, value in values.items() if verdicts[source].outperforms}
+    best = ranking.leaders(better or values)
+    return replace(verdicts[best[0]], equal=best[1:]) if best else Verdict(tables.task, model, "", np.nan)

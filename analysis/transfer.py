@@ -70,7 +70,7 @@ def relative_ability(matrix: pd.DataFrame, denominators: Mapping[str, str]) -> p
     for target in own.index[own == 0]:
         raise DataError(
             f"the denominator of column {target} is 0: the model fine-tuned on {denominators[target]} scores nothing there, "
-            "so no relative ability exists; unnormalized abilities do"
+            "so no relative ability exists; `xfer-ray tables --values ability` shows the scores themselves"
         )
     return matrix / own
 

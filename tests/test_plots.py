@@ -85,6 +85,16 @@ def test_a_dot_is_filled_only_where_it_is_sure():
     assert re.search(f"fill: {surface}; stroke: {second}", drawn)
 
 
+def test_values_in_a_ranking_have_the_colors_of_their_advantages():
+    dots = [Dot("de-O", 0.70, 0.69, 0.71, True), Dot("ru-O", 0.65, np.nan, np.nan, False), Dot("en-O", 0.60, np.nan, np.nan, False)]
+    drawn = plots.svg(plots.ranking(dots, "score", [0.1, -0.1, 0.0]))
+    accent, second, muted, surface = (LIGHT[name] for name in ("accent", "second", "muted", "surface"))
+    for fill, edge in ((accent, accent), (surface, second), (muted, muted)):
+        assert re.search(f"fill: {fill}; stroke: {edge}", drawn)
+    assert "0" not in texts(drawn), "no line stands at 0, which is no baseline here"
+    assert texts(drawn).index("de-O") < texts(drawn).index("ru-O") < texts(drawn).index("en-O")
+
+
 def test_curves_name_only_the_best_source_and_the_baseline():
     assert {"de-MT-en", "en-O"} <= set(texts(plots.svg(plots.curves(LINES, "f1"))))
     assert "fr-MT-en" not in texts(plots.svg(plots.curves(LINES, "f1")))

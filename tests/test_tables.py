@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import rules
+from analysis.blocks import Interval
 from analysis.render import render
 from analysis.selection import Options
 from analysis.tables import Block, Row, Tables, build, read
@@ -102,6 +103,28 @@ def test_seeds_are_averaged_before_the_ratio_or_after_it():
     assert scored.cells(before, "m", "en-O")["de-HT-en"] == pytest.approx(100 * 0.9 / 1.25)
     assert scored.cells(after, "m", "en-O")["de-HT-en"] == pytest.approx(50 * (0.6 / 0.75 + 0.3 / 0.5))
     assert {row.runs for tables in (before, after) for row in tables.blocks[0].rows} == {2}
+
+
+def test_where_no_seed_is_shared_a_ratio_of_equal_seeds_is_missing_and_named():
+    scores = pd.concat([scored.rows(abilities({s: CELLS[s]}), seed=int(s == "de-MT-en")) for s in SOURCES])
+    tables = table(scores=scores, seeds=(0, 1), seed_mean="ratios")
+    assert [math.isnan(scored.cells(tables, "m", source)["de-HT-en"]) for source in SOURCES] == [True, True, True]
+    assert [note for note in tables.notes if "no seed" in note] == [
+        "missing: toy.m: no seed of de-MT-en on target en-O is one of en-O's, the denominator there",
+        "missing: toy.m: no seed of en-O, sw-MT-en on target de-HT-en is one of de-MT-en's, the denominator there",
+        "missing: toy.m: no seed of de-MT-en on target sw-HT-en is one of sw-MT-en's, the denominator there",
+    ]
+    assert not [note for note in table(scores=scores, seeds=(0, 1)).notes if "no seed" in note]
+
+
+def test_a_source_without_one_home_has_no_transfer_gap_and_is_named():
+    cells = {**CELLS, "de-MT-en+sw-MT-en@900": (0.7, 0.7, 0.5), "en-O@900": (0.7, 0.5, 0.4), "ru-MT-en": (0.7, 0.5, 0.4)}
+    tables = table(cells, values="gap")
+    assert tables.notes == (
+        "no transfer gap of de-MT-en+sw-MT-en@900, ru-MT-en: it is counted from the one target of a source's own language",
+    )
+    named = {source for source in cells if math.isnan(scored.cells(tables, "m", source)["->All"])}
+    assert named == {"de-MT-en+sw-MT-en@900", "ru-MT-en"}
 
 
 def test_runs_are_the_fewest_seeds_behind_a_row_and_the_missing_trial_is_named():
@@ -478,6 +501,26 @@ def test_a_provenance_that_no_source_has_takes_no_column_and_one_line(kind, othe
     assert f"missing: toy.m.de-{other}-en (denominator of column de-HT-en)" in planned.notes
 
 
+def test_the_runs_of_a_provenance_are_those_behind_what_is_shown():
+    cells = {"en-O": (0.8, 0.6, 0.4), "de-HT-en": (0.8, 0.8, 0.4), "sw-HT-en": (0.6, 0.5, 0.5)}
+    text = render(table(cells, sources=(*cells, "de-MT-en"), layout="provenance"))  # which was not run, so the column MT is empty
+    assert text.startswith("toy, m, accuracy x 100: zero-shot advantages over en-O; 1 run\n")
+
+
+def test_a_model_without_a_translated_source_is_left_out_of_provenances_with_a_note():
+    scores = pd.concat([scored.rows(abilities()), scored.rows(abilities({"en-O": CELLS["en-O"]}, model="floor"))])
+    plan = scored.plan({"toy": TASK}, ["m"], SOURCES)
+    floor = scored.plan({"toy": TASK}, ["floor"], ["en-O"])
+    tables = build(replace(plan, trials=(*plan.trials, *floor.trials)), scores, Options(layout="provenance"))
+    assert [block.model for block in tables.blocks] == ["m"]
+    assert "floor is left out: it has no translated source with a baseline" in tables.notes
+    only = table({"en-O": CELLS["en-O"], "sw-O": CELLS["sw-MT-en"]}, layout="matrix")
+    assert only.blocks
+    assert "has no translated source with a baseline" in sentence(
+        DataError, lambda: table({"en-O": CELLS["en-O"], "sw-O": CELLS["sw-MT-en"]}, layout="provenance")
+    )
+
+
 def test_table_1_says_where_another_language_transfers_best():
     plan = scored.plan({"toy": TASK, "boy": TASK, "none": TASK}, ["m"], SOURCES)
     worse = {**CELLS, "de-MT-en": (0.3, 0.61, 0.3)}
@@ -499,6 +542,30 @@ def test_the_csv_is_the_contract():
         ["toy", "m", "de-MT-en", "advantage", "1", "-5.000000", "20.000000", "", "7.500000", ""],
         ["toy", "m", "sw-MT-en", "advantage", "0", "", "", "", "", ""],
     ]
+
+
+def told(conditional: bool, p: float = 0.01) -> Interval:
+    return Interval(0.1, 0.3, p, 0.1, conditional=conditional)
+
+
+def test_a_tiny_p_is_not_printed_as_0_in_the_csv():
+    rows = (Row("de-O", "advantage", 1, (0.2,), (told(True, 1.25e-9),)),)
+    text = render(Tables(task="toy", targets=("en-O",), blocks=(Block("m", "en-O", rows),)), "csv", intervals=True)
+    assert text.splitlines()[-1] == "toy,m,de-O,advantage-p,1,1.25e-09"
+
+
+def test_the_legend_says_what_was_drawn_anew_for_the_intervals():
+    def legend(*models: tuple[str, bool], of_seeds: tuple[str, ...] = ()) -> str:
+        blocks = tuple(Block(model, "en-O", (Row("de-O", "advantage", 1, (0.2,), (told(alone),)),)) for model, alone in models)
+        made = Tables(task="toy", targets=("en-O",), blocks=blocks, of_seeds=tuple(("toy", model) for model in of_seeds))
+        return " ".join(render(made).split()).partition("(Holm): ")[2]
+
+    assert legend(("a", False)) == "examples and seeds resampled"
+    assert legend(("a", True)).startswith("examples resampled one seed: marks and intervals hold for these very models")
+    assert legend(("a", True), ("b", False)).startswith("examples and seeds resampled where there is one seed: marks and intervals hold")
+    assert legend(("a", False), of_seeds=("a",)) == "seeds alone, on these very examples (no predictions)"
+    mixed = legend(("a", False), ("b", True), of_seeds=("a",))
+    assert mixed.startswith("examples resampled; of a seeds alone, on these very examples (no predictions)")
 
 
 def test_a_name_cannot_become_a_formula_or_markup():

@@ -103,7 +103,7 @@ def test_a_denominator_of_zero_is_refused():
         transfer.relative_ability(matrix(cells), OWN)
     assert str(error.value) == (
         "the denominator of column sw-HT-en is 0: the model fine-tuned on sw-MT-en scores nothing there, "
-        "so no relative ability exists; unnormalized abilities do"
+        "so no relative ability exists; `xfer-ray tables --values ability` shows the scores themselves"
     )
 
 

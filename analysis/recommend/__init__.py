@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 
 from analysis import measure, outcomes, significance, typology
-from analysis.blocks import ALPHA
-from analysis.ranking import Known, Ranking, known_of, nothing_known, ranking_of
+from analysis.blocks import ALIKE, ALPHA
+from analysis.intervals import unbounded
+from analysis.ranking import Known, Ranking, known_of, leaders, nothing_known, ranking_of
 from analysis.recommend import unseen
 from analysis.recommend.unseen import Predicted
 from analysis.recommend.wanted import wanted
 from analysis.selection import Options, Selected, planned_scores, select
 from analysis.significance import Resampled
 from xfer_ray.errors import DataError, unknown
-from xfer_ray.results import Plan, Results, read_plan
+from xfer_ray.planfile import Plan, read_plan
+from xfer_ray.results import Results
 
 MEASURES = ("average", "worst")
 
@@ -68,7 +70,9 @@ class Ranked:
 class Recommendation:
     """The answer for one model, best source first. `weights` are those of the targets that were measured; they sum to 1.
 
-    `conditional`: a single seed stands behind some source, so intervals hold for those very models. `intervals`: there are any.
+    `conditional`: a single seed stands behind some source, so intervals hold for those very models. `intervals`: there are any;
+    `of_seeds`: they tell of seeds alone; `lacking`: the sources of whose errors nothing is known. `baseline`: the best there is under
+    the budget of the best source.
     """
 
     task: str
@@ -82,10 +86,17 @@ class Recommendation:
     baseline: str | None = None
     conditional: bool = False
     intervals: bool = False
-    like_for_like: str = ""  # the source that comes first where its own language does not count, if it is another one
+    of_seeds: bool = False
+    lacking: tuple[str, ...] = ()
+    like_for_like: tuple[str, ...] = ()  # the sources that come first where their own language does not count, if they are others
     unmeasured: float = 0.0  # the share of the weight that is on languages that nobody measured
     predicted: Predicted | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        """The sources with the same value as the first."""
+        return tuple(other.source for other in self.sources[1:] if other.behind < ALIKE)
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -107,6 +118,7 @@ def read(results: Results, options: Options, question: Question) -> tuple[Recomm
         behind = outcomes.read(results, selected, model) if asked.measured else None
         resampled = significance.resample(behind) if behind else None
         answer = recommend(selected, model, asked.measured, options, question, resampled)
+        answer = replace(answer, of_seeds=behind is not None and behind.of_seeds)
         more = behind.notes if behind else ()
         if asked.unmeasured:
             share = math.fsum(asked.unmeasured.values())
@@ -148,31 +160,41 @@ def recommend(  # noqa: PLR0913 (one model, one question, and what there is to a
         raise DataError(f"no source of {selected.task}.{model} can be ranked: {'; '.join(_reasons(matrix, ranking))}")
     own = measure.divided_by(selected, options.denominators) if found.kind == "relative" else None
     known = nothing_known(ranking) if resampled is None else known_of(ranking, matrix, resampled, own)
+    asked = {target: source for target, source in (own or {}).items() if target in weights}
+    values = dict(zip(map(str, matrix.index), map(float, ranking.values), strict=True))
+    unranked = (f"{selected.task}.{model}: not ranked, for {reason}" for reason in _reasons(matrix, ranking))
     return replace(
         answer,
         like_for_like=_like_for_like(matrix, np.array(list(weights.values())), ranking),
         sources=_best_first(_ranked(i, matrix, runs, ranking, known) for i in range(len(matrix))),
-        baseline=measure.baselines(selected, model, options)[str(matrix.index[ranking.best])],
+        baseline=measure.best_baseline(str(matrix.index[ranking.best]), measure.baselines(selected, model, options), values),
         conditional=known.conditional,
         intervals=not np.isnan(known.low).all(),
-        notes=tuple(f"{selected.task}.{model}: not ranked, for {reason}" for reason in _reasons(matrix, ranking)),
+        lacking=_lacking(resampled, (*values, *asked.values())),
+        notes=(*unranked, *(unbounded(model, resampled, [asked]) if resampled else ())),
     )
 
 
-def _like_for_like(matrix: pd.DataFrame, weights: np.ndarray, ranking: Ranking) -> str:
-    """The best source by zero-shot cells alone, where these compare all sources and another one is first."""
+def _lacking(resampled: Resampled | None, sources: Iterable[str]) -> tuple[str, ...]:
+    """The sources that could not be drawn anew beside others; none where nothing could."""
+    return tuple(source for source in dict.fromkeys(sources) if resampled and source not in resampled.sources)
+
+
+def _like_for_like(matrix: pd.DataFrame, weights: np.ndarray, ranking: Ranking) -> tuple[str, ...]:
+    """The best sources by zero-shot cells alone, where these compare all sources and none of them is first otherwise."""
     if ranking.factors is None or not ranking.counted.all():
-        return ""
+        return ()
     try:
         zero_shot = ranking_of(matrix, weights, least=False, zero_shot=True)
     except DataError:
-        return ""
-    first = "" if np.isnan(zero_shot.values).all() else str(matrix.index[zero_shot.best])
-    return "" if first == str(matrix.index[ranking.best]) else first
+        return ()
+    first, otherwise = (leaders(dict(zip(map(str, matrix.index), of.values, strict=True))) for of in (zero_shot, ranking))
+    return first if set(first).isdisjoint(otherwise) else ()
 
 
 def _best_first(sources: Iterable[Ranked]) -> tuple[Ranked, ...]:
-    return tuple(sorted(sources, key=lambda one: (np.isnan(one.value), -one.value)))
+    """By their values; what differs by rounding alone stays in its order."""
+    return tuple(sorted(sources, key=lambda one: (np.isnan(one.value), one.behind if one.behind >= ALIKE else 0.0)))
 
 
 def _reasons(matrix: pd.DataFrame, ranking: Ranking) -> list[str]:

@@ -10,7 +10,6 @@ from analysis.recommend.unseen import Predicted
 from analysis.render import KINDS
 
 MARKUP, PAGE = STYLES["text"]
-ALIKE = 1e-9  # values that differ by less differ by rounding
 SHOWN = 3  # rivals in the first line; the table has all
 
 
@@ -30,30 +29,48 @@ def _answer(answer: Recommendation) -> str:
 
 def _sentences(answer: Recommendation) -> list[str]:
     best, *others = answer.sources
+    model, over = MARKUP.escape(answer.model), _over(answer)
+    if others and len(answer.equal) == len(others):
+        return [f"No source of {model} differs from another: {_points(best.value)}, {over}."]
+    if answer.equal:
+        found = [f"Fine-tune {model} on {_listed([best.source, *answer.equal], ' or ')}, which are equal: {_points(best.value)}, {over}."]
+    else:
+        limits = "" if math.isnan(best.low) else f" {_limits(best.low, best.high)}"
+        alone = all(math.isnan(other.value) for other in others)
+        sure = "" if alone or math.isnan(best.p_best) else f", best with probability {_probability(best.p_best)}"
+        found = [f"Fine-tune {model} on {best.source}: {_points(best.value)}{limits}, {over}{sure}."]
+    worse = [other for other in others if other.source not in answer.equal and not math.isnan(other.behind)]
+    second = next((other for other in worse if other.source == answer.baseline), worse[0] if worse else None)
+    if second:
+        by = f" {_limits(second.behind_low, second.behind_high)}" if not math.isnan(second.behind_low) else ""
+        found.append(f"{second.source} is {_points(second.behind)} points behind{by}.")
+    found += _rivals(answer) if answer.intervals else [_nothing_known(answer)]
+    if answer.like_for_like:
+        comes = "comes" if len(answer.like_for_like) == 1 else "come"
+        found.append(f"Where its own language does not count (--zero-shot), {_listed(answer.like_for_like, ' and ')} {comes} first.")
+    if answer.conditional:
+        found.append("With one seed this holds for these very models: another seed may turn it.")
+    return found
+
+
+def _over(answer: Recommendation) -> str:
+    """What a value is made of."""
     kind = "the least" if answer.measure == "worst" else "the mean" if len(set(answer.weights.values())) == 1 else "the weighted mean"
-    limits = f" {_limits(best.low, best.high)}" if answer.intervals else ""
-    alone = all(math.isnan(other.value) for other in others)
-    sure = "" if alone or math.isnan(best.p_best) else f", best with probability {_probability(best.p_best)}"
     many = len(answer.weights)
     over = f"{kind} over {many} target{'s' * (many != 1)}"
     if answer.unmeasured:
         over += f" with {100 * (1 - answer.unmeasured):.0f} % of the weight (nobody measured the rest, see below)"
-    if others and best.value - others[-1].value < ALIKE:
-        return [f"No source of {MARKUP.escape(answer.model)} differs from another: {_points(best.value)}, {over}."]
-    found = [f"Fine-tune {MARKUP.escape(answer.model)} on {best.source}: {_points(best.value)}{limits}, {over}{sure}."]
-    second = next((other for other in others if other.source == answer.baseline), others[0] if others else None)
-    if second and not math.isnan(second.behind):
-        by = f" {_limits(second.behind_low, second.behind_high)}" if not math.isnan(second.behind_low) else ""
-        found.append(f"{second.source} is {_points(second.behind)} points behind{by}.")
-    if answer.intervals:
-        found += _rivals(answer)
-    else:
-        found.append("Neither predictions nor several seeds are stored, so nothing is known of how sure this is.")
-    if answer.like_for_like:
-        found.append(f"Where its own language does not count (--zero-shot), {answer.like_for_like} comes first.")
-    if answer.conditional:
-        found.append("With one seed this holds for these very models: another seed may turn it.")
-    return found
+    return over
+
+
+def _nothing_known(answer: Recommendation) -> str:
+    """Why there are no intervals at all."""
+    if answer.lacking:
+        reason = "there is one seed and no predictions" if answer.of_seeds else "a trial left no predictions"
+        return f"Nothing is known of how sure this is, for of {_listed(answer.lacking)} {reason}."
+    if any("no intervals" in note for note in answer.notes):
+        return "Nothing is known of how sure this is; the notes say why there are no intervals."
+    return "Neither predictions nor several seeds are stored, so nothing is known of how sure this is."
 
 
 def _rivals(answer: Recommendation) -> list[str]:
@@ -68,9 +85,12 @@ def _rivals(answer: Recommendation) -> list[str]:
     return found or ["Every other source is significantly worse."]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(MARKUP.escape, names[:SHOWN])) + more
+def _listed(names: Sequence[str], joint: str = ", ") -> str:
+    """a, b, c and 4 more; `joint` stands before the last name, or the number of those that are not named."""
+    shown = list(map(MARKUP.escape, names[:SHOWN]))
+    if len(names) > SHOWN:
+        return f"{', '.join(shown)}{joint if joint != ', ' else ' and '}{len(names) - SHOWN} more"
+    return joint.join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 def _sheet(answer: Recommendation) -> Sheet:
@@ -101,8 +121,9 @@ def _legend(answer: Recommendation) -> list[str]:
     lines = []
     if answer.intervals:
         lines += [
-            f"P(best): how often the source is best when examples{'' if answer.conditional else ' and seeds'} are drawn anew",
-            f"p: of no difference from the best, by Holm's correction; above {ALPHA} the two cannot be told apart",
+            f"P(best): how often the source is best when {_drawn(answer)} are drawn anew",
+            f"p: of no difference from the best, which the data chose, so corrected for all pairs of sources (Holm); above {ALPHA} "
+            "the two cannot be told apart",
         ]
     if answer.zero_shot and answer.measure == "average":
         lines.append("values by value ~ source + target without a source's own language, for plain means would be over different targets")
@@ -113,6 +134,13 @@ def _legend(answer: Recommendation) -> list[str]:
     if holes:
         lines.append(f"not ranked, for a value is missing: {', '.join(map(MARKUP.escape, holes))}")
     return lines
+
+
+def _drawn(answer: Recommendation) -> str:
+    if answer.of_seeds:
+        return "seeds alone, on these very examples,"
+    several = [one.runs > 1 for one in answer.sources if not math.isnan(one.value)]
+    return "examples and seeds" if all(several) else "examples, and seeds where there are several," if any(several) else "examples"
 
 
 # ------------------------------------------------------------------------------ targets never measured

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import ranking
+from analysis import ranking, significance
 from analysis.blocks import ALPHA, Block, Interval
-from analysis.intervals import DIFFERENCES
+from analysis.intervals import DIFFERENCES, interval_of
 from analysis.significance import Resampled
 
 
@@ -26,9 +26,9 @@ class Advantages:
 
 @dataclass(frozen=True)
 class Order:
-    """How sure the order of sources by their average is: the first, how probable each is to be it, and who is not surely behind it."""
+    """How sure the order of sources by their average is: its limits, how probable each is to be first, and who is not surely behind."""
 
-    first: str
+    limits: Mapping[str, tuple[float, float]]
     chances: Mapping[str, float]
     rivals: tuple[str, ...]
 
@@ -51,10 +51,20 @@ def _limits(told: Sequence[Interval | None]) -> tuple[list[float], list[float], 
     return [one.low for one in found], [one.high for one in found], [one.p for one in found]
 
 
-def of_cell(blocks: Sequence[Block], source: str, column: int) -> Interval | None:
-    """What is known of the error of an advantage."""
-    rows = [row for block in blocks for row in block.rows if row.source == source and row.values in DIFFERENCES and row.intervals]
-    return rows[0].intervals[column] if rows else None
+def over_one(
+    over: str, sources: Sequence[str], targets: Sequence[str], resampled: Resampled | None, own: Mapping[str, str] | None
+) -> dict[str, Interval]:
+    """What is known of the average advantages of sources over one baseline, which are one family of tests.
+
+    `own`: target -> its denominator, where values are relative. A source of which nothing is known is not there.
+    """
+    if resampled is None:
+        return {}
+    everything = significance.mean_over(targets)
+    found = significance.estimate(resampled, [significance.Contrast(source, everything, over) for source in sources], own)
+    corrected = significance.holm(found.p)
+    told = {source: interval_of(found, corrected, i) for i, source in enumerate(sources)}
+    return {source: interval for source, interval in told.items() if interval}
 
 
 def order(matrix: pd.DataFrame, resampled: Resampled | None, own: Mapping[str, str] | None) -> Order | None:
@@ -72,4 +82,5 @@ def order(matrix: pd.DataFrame, resampled: Resampled | None, own: Mapping[str, s
     known = ranking.known_of(ranked, matrix, resampled, own)
     names = list(map(str, matrix.index))
     rivals = tuple(name for name, p in zip(names, known.p, strict=True) if p >= ALPHA)
-    return Order(names[ranked.best], dict(zip(names, map(float, known.p_best), strict=True)), rivals)
+    limits = {name: (float(low), float(high)) for name, low, high in zip(names, known.low, known.high, strict=True)}
+    return Order(limits, dict(zip(names, map(float, known.p_best), strict=True)), rivals)

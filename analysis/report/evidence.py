@@ -16,7 +16,8 @@ import pandas as pd
 from analysis.report.facts import Defect, Disagreement, Finding, Illegal, Shown
 from analysis.report.wording import named
 from analysis.selection import Selected
-from xfer_ray.results import Plan, Results, from_bytes, read_predictions, stems
+from xfer_ray.planfile import Plan
+from xfer_ray.results import Results, from_bytes, read_predictions, stems
 
 EACH = 1  # examples of a cell that one source gets right, and that the other does
 COLLAPSED = 0.99  # a model that answers so much alike on a target has learned nothing there

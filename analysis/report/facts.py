@@ -13,11 +13,14 @@ import pandas as pd
 class Answer:
     """Which source is best for a model and task: its average over all targets, its advantage, and how sure that is.
 
+    `over` is the best baseline there is under its budget; `equal` are sources with the same average, and `alike` says that all have it.
     `sure` is significance after correction over `compared` sources; `first` has the highest average of all, the baseline included, with
     probability `chance`, and `rivals` are not surely behind it; `why` says what keeps the answer, or its sureness, away.
     """
 
     best: str = ""
+    equal: tuple[str, ...] = ()
+    alike: bool = False
     over: str = ""
     value: float = float("nan")
     gain: float = float("nan")
@@ -31,10 +34,15 @@ class Answer:
     rivals: tuple[str, ...] = ()
     detectable: float = float("nan")
     conditional: bool = False
-    like_for_like: str = ""
+    like_for_like: tuple[str, ...] = ()
     runs: int = 0
     targets: int = 0
     why: str = ""
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The best source and its equals."""
+        return (self.best, *self.equal)
 
 
 def at(frame: pd.DataFrame, source: str, column: str) -> float:
@@ -47,7 +55,7 @@ class Finding:
     """One model on one task. Frames have a row per source and a column per target, then one per group, named ->GROUP.
 
     `values` are relative abilities or the metric itself (`kind`); `gains` the advantages over `baselines`; `low`, `high`
-    and `p` (corrected over sources, by column) belong to the gains.
+    and `p` (corrected over sources, by column) belong to the gains. `limits`: of the averages over all targets, where they are known.
     """
 
     task: str
@@ -58,6 +66,7 @@ class Finding:
     groups: Mapping[str, tuple[str, ...]]
     baselines: Mapping[str, str | None]
     values: pd.DataFrame
+    limits: Mapping[str, tuple[float, float]]
     gains: pd.DataFrame
     low: pd.DataFrame
     high: pd.DataFrame
@@ -66,6 +75,12 @@ class Finding:
     runs: tuple[int, int]
     answer: Answer
     latex: str
+
+    @property
+    def baseline(self) -> str | None:
+        """The one that all sources are compared with; None where they have none, or several."""
+        overs = set(self.baselines.values())
+        return next(iter(overs)) if len(overs) == 1 else None
 
     @property
     def name(self) -> str:

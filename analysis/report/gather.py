@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from analysis import measure, outcomes, render, significance, tables, transfer
-from analysis.blocks import Block
+from analysis import measure, outcomes, ranking, render, significance, tables, transfer
+from analysis.blocks import ALIKE
 from analysis.intervals import judged
 from analysis.report import certainty, evidence, record, wording
 from analysis.report.certainty import Order
-from analysis.report.facts import Answer, Disagreement, Finding, Illegal, Report, at
+from analysis.report.facts import Answer, Disagreement, Finding, Illegal, Report
 from analysis.selection import Options, Selected, ignored, select
+from analysis.significance import Resampled
+from xfer_ray.compact import read_scores
 from xfer_ray.errors import DataError, unknown
-from xfer_ray.results import Plan, Results, done, read_plan, read_scores
+from xfer_ray.planfile import Plan, read_plan
+from xfer_ray.results import Results, done
 
 ALL = "->All"
 
@@ -123,6 +126,7 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
     told = certainty.advantages(blocks, sources, list(values.columns))
     behind = found.runs.loc[sources].to_numpy(dtype=float)
     seeds = behind[behind > 0]
+    place = certainty.order(found.values.loc[sources], drawn, own)
     finding = Finding(
         task=selected.task,
         model=model,
@@ -132,6 +136,7 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
         groups=groups,
         baselines=baselines,
         values=values,
+        limits=place.limits if place else {},
         gains=told.gains,
         low=told.low,
         high=told.high,
@@ -141,40 +146,54 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
         answer=Answer(),
         latex=render.render(replace(built, blocks=tuple(blocks)), "latex"),
     )
-    place = certainty.order(found.values.loc[sources], drawn, own)
-    return replace(finding, answer=_answer(finding, blocks, place, known=known))
+    return replace(finding, answer=_answer(finding, drawn, own, place, known=known))
 
 
-def _answer(found: Finding, blocks: Sequence[Block], place: Order | None, *, known: outcomes.Outcomes | None) -> Answer:
-    """The source in another language with the highest average advantage; without a baseline, the highest average."""
+def _answer(
+    found: Finding, drawn: Resampled | None, own: Mapping[str, str] | None, place: Order | None, *, known: outcomes.Outcomes | None
+) -> Answer:
+    """The source with the highest average of those that hold a language other than their baseline's; without a baseline, of all."""
     targets, runs = len(found.targets), found.runs[0]
-    compared = [s for s, over in found.baselines.items() if over and not set(transfer.languages(s)) & set(transfer.languages(over))]
-    there = {source: at(found.gains, source, ALL) for source in compared if not np.isnan(at(found.gains, source, ALL))}
-    if not there:
-        return _without_baseline(found, bool(compared), Answer(targets=targets, runs=runs))
-    best = max(there, key=lambda source: there[source])
-    sure = certainty.of_cell(blocks, best, list(found.gains.columns).index(ALL))
-    effects = {source: effect for source, effect in found.effects.items() if not np.isnan(effect)}
+    means = {str(source): float(mean) for source, mean in found.values[ALL].items()}
+    others = [s for s, over in found.baselines.items() if over and not set(transfer.languages(s)) <= set(transfer.languages(over))]
+    over = {source: measure.best_baseline(source, found.baselines, means) or "" for source in others}
+    gains = {source: means[source] - means.get(over[source], np.nan) for source in others}
+    leading = ranking.leaders({source: means[source] for source, gain in gains.items() if not np.isnan(gain)})
+    if not leading:
+        return _without_baseline(found, bool(others), Answer(targets=targets, runs=runs))
+    best, *equal = leading
+    tests = certainty.over_one(over[best], _beside(over[best], found.baselines), found.targets, drawn, own)
+    sure = tests.get(best)
+    effects = ranking.leaders(found.effects)
+    first = ranking.leaders(means)
     return Answer(
         best=best,
-        over=found.baselines[best] or "",
-        value=at(found.values, best, ALL),
-        gain=there[best],
+        equal=tuple(equal),
+        alike=len(first) == sum(not np.isnan(mean) for mean in means.values()) > 1,
+        over=over[best],
+        value=means[best],
+        gain=gains[best] if abs(gains[best]) >= ALIKE else 0.0,
         low=sure.low if sure else np.nan,
         high=sure.high if sure else np.nan,
         p=sure.p if sure else np.nan,
         sure=sure.significant if sure else False,
         detectable=sure.detectable if sure else np.nan,
         conditional=sure.conditional if sure else False,
-        compared=sum(over == found.baselines[best] and at(found.p, s, ALL) >= 0 for s, over in found.baselines.items()),
-        first=place.first if place else "",
-        chance=place.chances[place.first] if place else np.nan,
+        compared=len(tests),
+        first=first[0],
+        chance=place.chances[first[0]] if place else np.nan,
         rivals=place.rivals if place else (),
-        like_for_like=max(effects, key=lambda source: effects[source]) if effects else "",
+        like_for_like=effects if set(effects).isdisjoint(leading) else (),
         runs=runs,
         targets=targets,
         why=_what_is_known(known),
     )
+
+
+def _beside(over: str, baselines: Mapping[str, str | None]) -> list[str]:
+    """The sources under the budget of a baseline, without itself."""
+    total = transfer.source_of(over).total
+    return [source for source, own in baselines.items() if own and transfer.source_of(own).total == total and source != over]
 
 
 def _what_is_known(known: outcomes.Outcomes | None) -> str:
@@ -194,5 +213,5 @@ def _without_baseline(found: Finding, has_holes: bool, empty: Answer) -> Answer:
         return replace(empty, why=f"{why} The trials that are missing are named under Coverage; once they are done, so is the answer.")
     if any(found.baselines.values()):
         return replace(empty, why=f"Only {', '.join(found.values.index)} was scored, so there is no other source to compare it with.")
-    best = str(means.idxmax())
-    return replace(empty, best=best, value=float(means[best]))
+    best, *equal = ranking.leaders({str(source): float(mean) for source, mean in means.items()})
+    return replace(empty, best=best, equal=tuple(equal), alike=len(equal) == len(means) - 1 > 0, value=float(means[best]))

@@ -136,7 +136,7 @@ def drawings(report: Report) -> Iterator[Drawing]:
     """Every figure of a report."""
     links = _links(report)
     for finding in report.findings:
-        if finding.gains[ALL].notna().any():
+        if ranked(finding):
             yield _ranking(finding)
         if finding.gains.notna().any(axis=None):
             yield _heat_map(finding, links, gains=True)
@@ -152,19 +152,25 @@ def significant(found: Finding, source: str, column: str) -> bool:
 
 
 def ranked(found: Finding) -> list[str]:
-    """The sources with an average advantage, the best first."""
-    return [str(source) for source in found.gains[ALL].dropna().sort_values(ascending=False, kind="stable").index]
+    """The sources by their average over all targets, the best first; without those that lack a value."""
+    means = found.values[ALL] if found.baseline is None else found.values[ALL].where(found.gains[ALL].notna())
+    return [str(source) for source in means.dropna().sort_values(ascending=False, kind="stable").index]
 
 
 def _ranking(found: Finding) -> Drawing:
-    order = ranked(found)
-    dots = [Dot(s, at(found.gains, s, ALL), at(found.low, s, ALL), at(found.high, s, ALL), significant(found, s, ALL)) for s in order]
-    overs = sorted({over for over in found.baselines.values() if over})
-    over = overs[0] if len(overs) == 1 else "its baseline"
-    what = f"Average {GAINS[found.kind]} over {over}, by source"
-    said = "; ".join(f"{dot.name} {wording.signed(dot.value)}{_in_brackets(wording.interval(dot.low, dot.high))}" for dot in dots)
-    figure = plots.ranking(dots, f"points over {over}, mean of {wording.count(len(found.targets), 'target')}")
-    return Drawing(f"{found.name}.ranking", figure, Words(what, said, {}))
+    """By advantage over the one baseline; where there are several, or none, by value, for advantages over different ones do not compare."""
+    order, many = ranked(found), wording.count(len(found.targets), "target")
+    if found.baseline is not None:
+        rows = [(s, at(found.gains, s, ALL), at(found.low, s, ALL), at(found.high, s, ALL)) for s in order]
+        what, say, gains = f"Average {GAINS[found.kind]} over {found.baseline}, by source", wording.signed, None
+        label = f"points over {found.baseline}, mean of {many}"
+    else:
+        rows = [(s, at(found.values, s, ALL), *found.limits.get(s, (np.nan, np.nan))) for s in order]
+        what, say, gains = f"Average {KINDS[found.kind]}, by source", wording.number, [at(found.gains, s, ALL) for s in order]
+        label = f"{KINDS[found.kind]} x 100, mean of {many}"
+    dots = [Dot(*row, significant(found, row[0], ALL)) for row in rows]
+    said = "; ".join(f"{dot.name} {say(dot.value)}{_in_brackets(wording.interval(dot.low, dot.high, say))}" for dot in dots)
+    return Drawing(f"{found.name}.ranking", plots.ranking(dots, label, gains), Words(what, said, {}))
 
 
 def _in_brackets(text: str) -> str:

@@ -11,7 +11,8 @@ import pandas as pd
 from analysis.report.facts import Coverage, Curve, Defect, Ran
 from analysis.report.wording import count, duration
 from xfer_ray.errors import DataError
-from xfer_ray.results import Plan, PlannedTrial, Results, from_bytes, read_json, stems
+from xfer_ray.planfile import Plan, PlannedTrial
+from xfer_ray.results import Results, from_bytes, read_json, stems
 
 
 def silent(plan: Plan, tasks: Sequence[str], heard: set[tuple[str, str]], model: str | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from analysis.formats import HOLE
 from analysis.report.facts import Answer
@@ -26,9 +26,9 @@ def signed(fraction: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, say: Callable[[float], str] = signed) -> str:
     """0.002, 0.024 -> +0.2 to +2.4; empty where it is not known."""
-    return "" if math.isnan(low) or math.isnan(high) else f"{signed(low)} to {signed(high)}"
+    return "" if math.isnan(low) or math.isnan(high) else f"{say(low)} to {say(high)}"
 
 
 def p_value(p: float) -> str:
@@ -81,40 +81,59 @@ def headline(answer: Answer) -> str:
     """Which source, in one short sentence."""
     if not answer.best:
         return "No answer yet"
-    if math.isnan(answer.gain):
-        return f"{answer.best} scores highest"
-    if answer.gain == answer.low == answer.high == 0:
+    if answer.alike:
         return "No source differs"
-    if answer.gain <= 0:
+    best = named(answer.leading)
+    if math.isnan(answer.gain):
+        return f"{best} {_verb(answer, 'scores', 'score')} highest"
+    if answer.gain == 0:
+        return f"{named((answer.over, *answer.leading))} are equal"
+    if answer.gain < 0:
         return f"Stay with {answer.over}"
-    if math.isnan(answer.p):
-        return f"{answer.best} leads"
-    return f"Fine-tune on {answer.best}" if answer.sure else f"{answer.best} leads, but not surely"
+    if answer.first not in ("", *answer.leading):
+        return f"{best} {_verb(answer, 'leads', 'lead')} the other languages"
+    if answer.sure:
+        return f"Fine-tune on {best.replace(' and ', ' or ')}"
+    return f"{best} {_verb(answer, 'leads', 'lead')}" + ("" if math.isnan(answer.p) else ", but not surely")
 
 
 def by_how_much(answer: Answer) -> str:
     """By how much, with its interval, in one sentence."""
-    over_all = f"Averaged over {'the only target' if answer.targets == 1 else f'all {answer.targets} targets'}"
     if not answer.best:
         return answer.why
+    over_all = f"Averaged over {'the only target' if answer.targets == 1 else f'all {answer.targets} targets'}"
+    best = named(answer.leading)
+    reach = "all sources reach" if answer.alike else f"{best} {_verb(answer, 'reaches', 'reach')}"
     if math.isnan(answer.gain):
-        return f"{over_all}, {answer.best} reaches {number(answer.value)}; no source is its baseline, so there is no advantage to tell."
+        return f"{over_all}, {reach} {number(answer.value)}; no source is its baseline, so there is no advantage to tell."
+    if answer.alike:
+        return f"{over_all}, {reach} {number(answer.value)}."
     known = interval(answer.low, answer.high)
     how_sure = f" (95 % interval {known})" if known else ""
-    if answer.gain <= 0:
-        nearest = f"the nearest, {answer.best}, is at {signed(answer.gain)} points{how_sure}"
+    if answer.gain == 0:
+        return f"{over_all}, no other source is better than {answer.over}; {best} {_verb(answer, 'equals', 'equal')} it{how_sure}."
+    if answer.gain < 0:
+        nearest = f"the nearest, {best}, {_verb(answer, 'is', 'are')} at {signed(answer.gain)} points{how_sure}"
         return f"{over_all}, no other source is better than {answer.over}; {nearest}."
-    return f"{over_all}, {answer.best} is {number(answer.gain)} points better than {answer.over}{how_sure}."
+    lead = f"{number(answer.gain)} points better than {answer.over}{how_sure}"
+    return f"{over_all}, {best} {_verb(answer, 'is', 'are equal, and')} {lead}."
+
+
+def _verb(answer: Answer, one: str, several: str) -> str:
+    return several if answer.equal else one
 
 
 def how_sure(answer: Answer) -> list[str]:
     """How sure that is, and what it would take to be surer, one sentence each."""
     if not answer.best or math.isnan(answer.gain):
         return []
+    if answer.alike:
+        return [answer.why] if answer.why else []
     said = [answer.why] if math.isnan(answer.low) else [_tested(answer), _rivals(answer), _needed(answer), answer.why]
-    if answer.like_for_like and answer.like_for_like != answer.best:
+    if answer.like_for_like:
+        rank = f"{named(answer.like_for_like)} {'ranks' if len(answer.like_for_like) == 1 else 'rank'} first"
         said.append(
-            f"On the cells that are zero-shot for every source alike, {answer.like_for_like} ranks first: the average above counts "
+            f"On the cells that are zero-shot for every source alike, {rank}: the average above counts "
             "each source's own language, the source effects do not."
         )
     return [sentence for sentence in said if sentence]

@@ -15,7 +15,7 @@ from analysis.reproduce.evidence import Evidence, of_averages, of_printed
 from analysis.reproduce.printed import Printed
 from analysis.selection import Options, Selected, select
 from analysis.significance import Resampled
-from xfer_ray import results
+from xfer_ray import compact, planfile, results
 from xfer_ray.errors import DataError
 from xfer_ray.results import Results
 from xfer_ray.text import is_ascii_only
@@ -54,8 +54,8 @@ def _checks_of_paper(paper: str, repaired: bool) -> tuple[Check, ...]:
 def read(found: Results, paper: str, *, resamples: int = significance.RESAMPLES, seed: int = 0, note: Note = print) -> Reproduction:
     """The tables and claims of a paper beside the results of a sweep; `note` hears what is being resampled."""
     citation, tables, repaired = printed.known(paper), printed.load(paper), printed.load(paper, repaired=True)
-    plan = results.read_plan(found)
-    scores = results.read_scores(found, results.done(found) & {trial.trial for trial in plan.trials})
+    plan = planfile.read_plan(found)
+    scores = compact.read_scores(found, results.done(found) & {trial.trial for trial in plan.trials})
     wanted = [(table, model) for table in tables.values() for model in _models(table, scores)]
     if not wanted:
         tasks = ", ".join(table.task for table in tables.values())
