@@ -10,8 +10,9 @@ under seed k, the variance of the mean has the two-way components
   last component.
 - *Seeds* are too few to be drawn: three of them have ten different resamples, all too narrow. Their part is drawn as normal deviates
   with the covariance that the seeds of a source show over the targets. Means of seeds also vary by the last component, which is taken
-  off, so that it is counted once. A variance that a few seeds show is itself uncertain: all deviations are widened to Student's t, with
-  the degrees of freedom that Satterthwaite (1946) gives a sum of variances.
+  off, so that it is counted once.
+- A variance that a few seeds, or a few examples, show is itself uncertain: all deviations are widened to Student's t, with the degrees
+  of freedom that Satterthwaite (1946) gives a sum of variances. For one seed and answers that are right or wrong this is the paired t-test.
 
 The estimand is that of E[score of S on T] / E[score of T on T] over seeds and examples (Eq. 1; averages as Eq. 3). With one seed there is
 no second level: the interval is conditional on that very model, and says so.
@@ -82,7 +83,7 @@ class Resampled:
 
     `draws` (resamples x sources x targets): E on examples drawn anew. `shifts`, likewise: how far other seeds may have moved E.
     `between` (sources x targets x targets): the covariance of E that its seeds show; `within`: the part of it due to the examples.
-    `mixing` (resamples): uniform deviates, which widen all statistics of a resample alike.
+    `examples` (targets): how many stand behind E. `mixing` (resamples): uniform deviates, which widen all statistics of a resample alike.
     """
 
     sources: tuple[str, ...]
@@ -93,6 +94,7 @@ class Resampled:
     shifts: Array
     between: Array
     within: Array
+    examples: Array
     mixing: Array
 
 
@@ -101,12 +103,13 @@ def resample(outcomes: Outcomes, *, resamples: int = RESAMPLES, seed: int = 0) -
     sources, targets = outcomes.sources, outcomes.targets
     shape = (len(sources), len(targets))
     abilities, between, within = np.full(shape, np.nan), np.zeros((*shape, shape[1])), np.zeros((*shape, shape[1]))
+    examples = np.zeros(shape[1])
     draws, shifts = np.full((resamples, *shape), np.nan, dtype=np.float32), np.zeros((resamples, *shape), dtype=np.float32)
     deviations = [np.zeros((len(outcomes.seeds[source]), shape[1])) for source in sources]
     for block in outcomes.blocks:
         at = [targets.index(target) for target in block.targets]
         means = np.stack([block.scores[source].mean(axis=0) for source in sources], axis=1)  # (items x sources x targets)
-        abilities[:, at] = _mean(means)
+        abilities[:, at], examples[at] = _mean(means), (~np.isnan(means)).sum(axis=0).max(axis=0)
         draws[:, :, at] = _resampled_means(means, resamples, _generator(seed, outcomes.model, *block.targets))
         for i, source in enumerate(sources):
             deviations[i][:, at], within[i][np.ix_(at, at)] = _by_seed(block.scores[source])
@@ -118,7 +121,7 @@ def resample(outcomes: Outcomes, *, resamples: int = RESAMPLES, seed: int = 0) -
             shifts[:, i] = _shifts(deviations[i], resamples, _generator(seed, outcomes.model, source))
     seeds = tuple(len(outcomes.seeds[source]) for source in sources)
     mixing = _generator(seed, outcomes.model).uniform(size=resamples)
-    return Resampled(sources, targets, seeds, abilities, draws, shifts, between, within, mixing)
+    return Resampled(sources, targets, seeds, abilities, draws, shifts, between, within, examples, mixing)
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:
@@ -216,6 +219,7 @@ def estimates(resampled: Resampled, factors: Array, denominators: Mapping[str, s
     drawn = np.nan_to_num(draws).reshape(len(draws), -1) @ flat.T.astype(np.float32)
     slopes = _slopes(resampled.abilities, usable, own)
     drawn, p = _widened(resampled, slopes, value, drawn)
+    drawn = np.maximum(drawn, np.where((usable < 0).any(axis=(1, 2)), -np.inf, 0))  # no mean of scores is below 0
     alone = np.array([many < 2 for many in resampled.seeds])
     conditional = (np.abs(slopes).max(axis=2) > _NOTHING)[:, alone].any(axis=1)
     return _summed_up(np.where(held.any(axis=(1, 2)), np.nan, value), drawn, p, conditional)
@@ -266,28 +270,35 @@ def _slopes(abilities: Array, factors: Array, own: NDArray[np.int_] | None) -> A
 
 
 def _widened(resampled: Resampled, slopes: Array, value: Array, drawn: Array) -> tuple[Array, Array]:
-    """Draws for the examples, with what other seeds would have moved, and as wide as so few seeds ask for; and p of the values."""
+    """Draws for the examples, with what other seeds would have moved, and as wide as so few of both ask for; and p of the values."""
     seeds = np.array(resampled.seeds)
     total, counted = (np.einsum("jst,stu,jsu->js", slopes, each, slopes, optimize=True) for each in (resampled.between, resampled.within))
     shown = total.sum(axis=1)
     kept = np.clip(1 - counted.sum(axis=1) / np.where(shown > 0, shown, np.inf), 0, 1)  # the share that is due to the seeds alone
-    moved = resampled.shifts.reshape(len(drawn), -1) @ slopes.reshape(len(slopes), -1).T.astype(np.float32)
-    variance = drawn.var(axis=0) + kept * shown
-    unsure = (total**2 / np.maximum(seeds - 1, 1)).sum(axis=1)
-    freedom = variance**2 / np.where(unsure > 0, unsure, np.nan)  # NaN: nothing but examples, of which there are many
-    deviations = drawn + moved * np.sqrt(kept) - value
+    flat = slopes.reshape(len(slopes), -1).T.astype(np.float32)
+    near, moved = (np.nan_to_num(of).reshape(len(drawn), -1) @ flat for of in (resampled.draws, resampled.shifts))
+    many = np.where(np.abs(slopes).max(axis=1) > _NOTHING, resampled.examples, resampled.examples.max()).min(axis=1)
+    fewer = np.maximum(many - 1, 1)
+    of_examples = near.var(axis=0) * many / fewer  # of the ratio's tangent, for a denominator that may come near 0 has no variance
+    variance = of_examples + kept * shown
+    unsure = of_examples**2 / fewer + (total**2 / np.maximum(seeds - 1, 1)).sum(axis=1)
+    freedom = variance**2 / np.where(unsure > 0, unsure, np.nan)  # NaN: nothing varies
+    deviations = (drawn - value) * np.sqrt(many / fewer) + moved * np.sqrt(kept)
     widened: Array = value + deviations * _student(freedom, resampled.mixing)
-    return np.where(np.abs(widened) < _ROUNDING, 0.0, widened), _two_sided(value, np.sqrt(variance), freedom)
+    return np.where(np.abs(widened) < _ROUNDING, 0.0, widened), _two_sided(value, np.sqrt(variance), freedom, many)
 
 
-def _two_sided(value: Array, error: Array, freedom: Array) -> Array:
-    """P of "it is 0", by Student's t; a tail that is counted in draws would depend on which were drawn."""
+def _two_sided(value: Array, error: Array, freedom: Array, examples: Array) -> Array:
+    """P of "it is 0", by Student's t; a tail that is counted in draws would depend on which were drawn.
+
+    Where all examples differ alike there is no error, and p is that of the sign test, 2 x 0.5^examples; 1 where only seeds are known.
+    """
     from scipy.special import stdtr
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        far = np.where(np.abs(value) < _ROUNDING, 0.0, np.abs(value) / error)
-    p: Array = 2 * stdtr(np.where(np.isnan(freedom), np.inf, np.maximum(freedom, 1.0)), -far)
-    return p
+        p = 2 * stdtr(np.where(np.isnan(freedom), np.inf, np.maximum(freedom, 1.0)), -np.abs(value) / error)
+    p = np.where(error < _ROUNDING, np.minimum(1.0, 2 * 0.5**examples), p)
+    return np.where(np.abs(value) < _ROUNDING, 1.0, p)
 
 
 def _student(freedom: Array, mixing: Array) -> Array:

@@ -5,8 +5,9 @@
 Three sources are scored on three parallel targets of 300 items each. An answer is right with a probability that is the truth of that
 source and target, plus what the item adds (the same for all), plus what the seed adds; half of the luck is the item's, so that the same
 item tends to go right or wrong for everyone. `ratio` is the standard deviation between seeds, over that of a mean over the examples.
-The truth is known, so one can count how often an interval holds it. The oracle's width is that of an interval that knows the true
-standard error: 2 x 1.96 deviations of the estimates over all simulations.
+The truth is known, so one can count how often an interval, of 1,000 draws, holds it. The oracle's width is that of an interval that
+knows the true standard error: 2 x 1.96 deviations of the estimates over all simulations. False alarms are counted where all sources are
+alike: how often one of two p-values, by Student's t and corrected by Holm, is below 5 %.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from analysis.outcomes import Block, Outcomes
 from analysis.significance import Contrast, estimate, holm, mean_over, resample
@@ -158,6 +159,62 @@ def test_a_denominator_that_may_be_0_bounds_nothing():
     found["de-MT-en"][:, 0] = 1.0
     told = estimate(resample(outcomes(found)), [cell("ru-MT-en", "de-HT-en"), cell("ru-MT-en", "en-O")], OWN)
     assert np.isnan(told.low).tolist() == [True, False]
+
+
+def paired(differences: np.ndarray) -> Outcomes:
+    """Two models, one seed, whose answers to one target differ by this much in each example."""
+    base = np.full((1, len(differences), 1), 0.5)
+    return outcomes({"en-O": base, "de-MT-en": base + differences[None, :, None]}, ("en-O",))
+
+
+def test_with_one_seed_p_is_that_of_the_paired_t_test_however_few_examples_there_are():
+    for items in (10, 200):
+        differences = np.random.default_rng(items).normal(0.5 / np.sqrt(items), 0.3, size=items)
+        told = estimate(resample(paired(differences), resamples=40_000), [cell("de-MT-en", "en-O", "en-O")])
+        expected = scipy.stats.ttest_1samp(differences, 0)
+        assert told.p[0] == pytest.approx(expected.pvalue, rel=0.05)
+        half = expected.confidence_interval().high - differences.mean()
+        assert (told.high[0] - told.low[0]) / 2 == pytest.approx(half, rel=0.04)
+
+
+def test_ten_examples_are_told_apart_no_more_often_than_they_should_be():
+    """Two models that are equally good and answer half of the examples alike, over all that can come of it."""
+    level = 0.0
+    for better, worse in [(b, w) for b in range(11) for w in range(11 - b) if b != w]:
+        differences = np.repeat([1.0, -1.0, 0.0], [better, worse, 10 - better - worse])
+        told = estimate(resample(paired(differences), resamples=20_000), [cell("de-MT-en", "en-O", "en-O")])
+        level += scipy.stats.multinomial.pmf([better, worse, 10 - better - worse], 10, [0.25, 0.25, 0.5]) * (told.p[0] < 0.05)
+    assert level < 0.055  # by the normal distribution it is 0.096
+
+
+@pytest.mark.parametrize(("answers", "p"), [(4, 0.046), (5, 0.025), (6, 0.014)])
+def test_a_handful_of_answers_all_one_way_is_rather_too_sure(answers, p):
+    """As docs/uncertainty.md says: twice to thrice as sure as a sign test, however many examples there are."""
+    told = estimate(resample(paired(np.arange(2000) < answers)), [cell("de-MT-en", "en-O", "en-O")])
+    assert told.p[0] == pytest.approx(p, abs=0.004)
+    assert 2 < scipy.stats.binomtest(answers, answers).pvalue / told.p[0] < 4
+
+
+def test_what_does_not_vary_at_all_is_as_sure_as_a_sign_test_of_its_examples():
+    asked = [cell("de-MT-en", "en-O", "en-O")]
+    assert estimate(resample(paired(np.full(10, 0.25)), resamples=50), asked).p[0] == pytest.approx(2 / 2**10)
+    seeds_alone = outcomes({"en-O": np.full((3, 1, 1), 0.5), "de-MT-en": np.full((3, 1, 1), 0.75)}, ("en-O",))
+    told = estimate(resample(seeds_alone, resamples=50), asked)
+    assert (told.value[0], told.p[0]) == (0.25, 1.0)
+
+
+def test_a_denominator_that_may_come_near_0_does_not_hide_a_difference():
+    right = {"en-O": 60, "ru-MT-en": 90, "de-MT-en": 12}  # of 100, and the last one is the denominator
+    found = {source: (np.arange(100) < many)[None, :, None].astype(float) for source, many in right.items()}
+    told = estimate(resample(outcomes(found, ("de-HT-en",))), [cell("ru-MT-en", "de-HT-en", "en-O")], OWN)
+    assert told.low[0] > 0
+    assert told.p[0] < 0.01  # by the variance of the resampled ratios it is 0.04
+
+
+def test_no_limit_of_an_ability_is_below_0_and_differences_have_both_signs():
+    found = {"en-O": np.zeros((1, 40, 1)), "de-MT-en": (np.arange(40) < 2)[None, :, None].astype(float)}
+    told = estimate(resample(outcomes(found, ("en-O",))), [cell("de-MT-en", "en-O"), cell("de-MT-en", "en-O", "en-O")])
+    assert told.low[0] == 0.0 > told.low[1]
 
 
 def test_holm_steps_down():

@@ -14,7 +14,8 @@ from analysis.correlates.mantel import Correlation
 from analysis.formats import HOLE, STYLES, Sheet
 from analysis.recommend import unseen
 from analysis.selection import Options, Selected, planned_scores, select
-from xfer_ray.results import Plan, Results, read_plan
+from xfer_ray.planfile import Plan, read_plan
+from xfer_ray.results import Results
 
 MARKUP, PAGE = STYLES["text"]
 NAMED = {"advantage": "zero-shot advantage", "gap": "transfer gap of XTREME"}
@@ -22,7 +23,7 @@ SELECTIONS = ("source-dev", "last", "oracle")
 MOST_NAMED = 3  # facts of which a correlation is not told for one reason
 EXPLAINED = (
     "pair: what source and target means leave, over zero-shot cells (Pearson); source, target: their effects (Spearman)",
-    "p: facts handed to the languages in another order; limits: each language left out; Holm: p corrected for how many facts there are",
+    "p: facts handed to the languages in another order; limits: all of it again without each language; Holm: p corrected for all facts",
     "Related languages are no independent draws, so p is rather too small; and a correlation is no cause.",
     "Distances: URIEL+ (aclanthology.org/2025.coling-main.463), CC BY-SA 4.0",
 )
@@ -158,6 +159,8 @@ def _selection_sheet(one: Correlates, name: str) -> Sheet:
 
 def _legend(one: Correlates) -> list[str]:
     lines = [*EXPLAINED, *([f"pre-training: {one.pretraining}"] if one.pretraining else [])]
+    if any(math.isnan(each.low) for each in one.found):
+        lines.append(f"{HOLE}: no limits, for one of the languages has all that varies")
     if not one.found:
         lines = [MARKUP.escape(f"{one.task}, {one.model}, {one.metric}: no correlation can be told")]
     lines += map(MARKUP.escape, _untold(one.lacking))

@@ -5,12 +5,11 @@ Cells share their rows and columns, so 15 x 14 cells are no 210 observations: wh
 - The measure is split by value ~ source + target over the cells off the diagonal. What is left is correlated with facts of pairs, from
   which source and target means are taken likewise (Pearson); source and target effects with facts of sources and targets (Spearman).
 - p: how often the facts, handed to the languages in another order, correlate as strongly (Mantel 1967; Holm's correction over facts).
-- Limits: each language left out in turn, as source and as target at once (jackknife of Fisher's z, Student's t).
+- Limits: all of this done again without each language in turn, as source and as target at once (jackknife of Fisher's z, Student's t).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,10 @@ MEASURES = ("advantage", "gap")  # Eq. 2; the transfer gap of XTREME (footnote 2
 
 @dataclass(frozen=True)
 class Correlation:
-    """How a measure of one model goes along with a fact: r with limits of 95 %, p, and p by Holm's correction over facts."""
+    """How a measure of one model goes along with a fact: r with limits of 95 %, p, and p by Holm's correction over facts.
+
+    `low`, `high`: NaN where one of the languages has all that varies.
+    """
 
     measure: str
     factor: str
@@ -63,21 +65,20 @@ def advantages(values: pd.DataFrame, baselines: dict[str, str | None]) -> pd.Dat
 def split(matrix: pd.DataFrame) -> Split:
     """Least squares of value ~ source + target over the cells that are there; effects have mean 0, or are NaN where they are not told."""
     there = matrix.notna().to_numpy()
-    design = _design(there)
-    y = matrix.to_numpy(dtype=float)[there]
-    solution = np.linalg.lstsq(design, y, rcond=None)[0] if len(y) else np.zeros(sum(there.shape))
-    if np.linalg.matrix_rank(design) < there.any(axis=1).sum() + there.any(axis=0).sum() - 1:  # the cells do not compare all sources
-        solution = solution * np.nan
     rest = np.full(there.shape, np.nan)
-    rest[there] = y - design @ np.linalg.pinv(design) @ y
+    solution, rest[there] = _least_squares(there, matrix.to_numpy(dtype=float)[there])
     effects = [pd.Series(solution[: len(there)], index=matrix.index), pd.Series(solution[len(there) :], index=matrix.columns)]
     sources, targets = (effect[pd.Series(there.any(axis=axis), effect.index)] for axis, effect in ((1, effects[0]), (0, effects[1])))
     return Split(sources - sources.mean(), targets - targets.mean(), pd.DataFrame(rest, index=matrix.index, columns=matrix.columns))
 
 
-def _design(there: NDArray[np.bool_]) -> Array:
+def _least_squares(there: NDArray[np.bool_], values: Array) -> tuple[Array, Array]:
+    """Source and target effects of the cells' values, NaN where the cells do not compare them all; and what is left of each cell."""
     source, target = np.nonzero(there)
-    return np.hstack([np.eye(there.shape[0])[source], np.eye(there.shape[1])[target]])
+    design = np.hstack([np.eye(there.shape[0])[source], np.eye(there.shape[1])[target]])
+    solution = np.linalg.pinv(design, rcond=1e-10) @ values  # sources and targets sum up to the same, so a singular value is 0
+    compared = np.linalg.matrix_rank(design) == there.any(axis=1).sum() + there.any(axis=0).sum() - 1
+    return solution if compared else solution * np.nan, values - design @ solution
 
 
 def correlations(
@@ -87,68 +88,95 @@ def correlations(
 
     `matrix`: (sources x targets), fractions; NaN where a cell does not count. The same seed gives the same numbers.
     """
-    parts = split(matrix)
     found: list[Correlation] = []
     lacking: list[tuple[str, str]] = []
     for factor in factors:
-        generator = np.random.default_rng(seed)
-        if isinstance(factor.values, pd.DataFrame):
-            one = _of_pairs(parts.rest, factor.values, generator, resamples)
-        else:
-            one = _of_each(parts.sources if factor.level == "source" else parts.targets, factor.values, generator, resamples)
+        one = _told(matrix, replace(factor, values=_complete(factor.values)), np.random.default_rng(seed), resamples)
         if isinstance(one, str):
             lacking.append((factor.name, one))
         else:
             languages, r, low, high, p = one
             found.append(Correlation(measure, factor.name, factor.level, languages, r, low, high, p, np.nan))
     corrected = significance.holm(np.array([one.p for one in found]))
-    return [Correlation(**{**one.__dict__, "corrected": float(p)}) for one, p in zip(found, corrected, strict=True)], lacking
+    return [replace(one, corrected=float(p)) for one, p in zip(found, corrected, strict=True)], lacking
 
 
 Told = tuple[int, float, float, float, float]  # languages, r, low, high, p
 
 
-def _of_pairs(rest: pd.DataFrame, table: pd.DataFrame, generator: np.random.Generator, resamples: int) -> Told | str:
-    """Over cells: what is left of the measure, with what is left of the fact."""
-    known = set(_complete(table))
-    there = [(i, j) for i, j in np.argwhere(rest.notna().to_numpy()).tolist()]
-    pairs = [(str(rest.index[i]), str(rest.columns[j])) for i, j in there]
-    left = rest.to_numpy(dtype=float)[tuple(np.array(there, dtype=int).reshape(-1, 2).T)]
-    cells = {pair: y for pair, y in zip(pairs, left.tolist(), strict=True) if set(map(only_language, pair)) <= known}
-    order = list(dict.fromkeys(only_language(name) for pair in cells for name in pair))
-    if len(order) < FEWEST:
+def _complete(facts: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
+    """The languages of which the fact is known; of pairs, the language that lacks it most goes first."""
+    if isinstance(facts, pd.Series):
+        return facts.dropna()
+    while facts.isna().to_numpy().any():
+        lacking = str(facts.isna().sum(axis=1).idxmax())
+        facts = facts.drop(index=lacking, columns=lacking)
+    return facts
+
+
+def _told(matrix: pd.DataFrame, factor: Factor, generator: np.random.Generator, resamples: int) -> Told | str:
+    """The r of everything, with limits by the r without each language and p by the r of other orders; or why there is none.
+
+    The limits are NaN where nothing varies without one of the languages.
+    """
+    from scipy.special import stdtrit
+
+    languages, x, y = _sides(matrix, factor, generator, resamples)
+    many = len(languages)
+    if many < FEWEST:
         return TOO_FEW
-    source, target = (np.array([order.index(only_language(pair[end])) for pair in cells]) for end in (0, 1))
-    facts = table.loc[order, order].to_numpy(dtype=float)
-    design = np.hstack([pd.get_dummies(pd.Series([pair[end] for pair in cells])).to_numpy(dtype=float) for end in (0, 1)])
-    keep = np.eye(len(cells)) - design @ np.linalg.pinv(design)
-    y = keep @ np.array(list(cells.values()))  # anew, since languages without the fact are gone
-    orders = _orders(generator, resamples, len(order))
-    x = keep @ facts[orders[:, source], orders[:, target]].T  # (cells x 1 + resamples); the first is as it is
-    without = 1 - np.eye(len(order))
-    return _told(len(order), x, y, without[:, source] * without[:, target])
+    if np.allclose(x[:, 0], 0, atol=1e-9):
+        return "the fact does not vary"
+    if np.allclose(y, 0, atol=1e-12):
+        return "the measure does not vary"
+    r = _pearson(x, y)
+    p = (1 + int((np.abs(r[1:]) >= np.abs(r[0]) - 1e-12).sum())) / len(r)
+    without = [_sides(_among(matrix, language.__ne__), factor, generator, 0) for language in languages]
+    left = np.array([_pearson(*sides)[0] for _, *sides in without])
+    z, changed = (np.arctanh(np.clip(found, -NEARLY, NEARLY)) for found in (r[0], left))
+    error = np.sqrt((many - 1) / many * ((changed - changed.mean()) ** 2).sum())
+    low, high = np.tanh(z + error * stdtrit(many - 1, 0.975) * np.array([-1, 1]))
+    return many, float(r[0]), float(low), float(high), p
 
 
-def _complete(table: pd.DataFrame) -> list[str]:
-    """The languages without those that lack the fact with any other; the one that lacks it most goes first."""
-    while table.isna().to_numpy().any():
-        lacking = str(table.isna().sum(axis=1).idxmax())
-        table = table.drop(index=lacking, columns=lacking)
-    return list(table.index)
+def _among(matrix: pd.DataFrame, spoken: Callable[[str], bool]) -> pd.DataFrame:
+    """The sources and targets in such languages."""
+    rows, columns = ([spoken(only_language(name)) for name in names] for names in (matrix.index, matrix.columns))
+    return matrix.loc[rows, columns]
 
 
-def _of_each(effects: pd.Series, facts: pd.Series, generator: np.random.Generator, resamples: int) -> Told | str:
-    """Over sources or targets: ranks of the effects, with ranks of the fact."""
-    used = effects[[only_language(name) in facts.index and not np.isnan(facts[only_language(name)]) for name in effects.index]].dropna()
-    order = list(dict.fromkeys(map(only_language, used.index)))
-    if len(order) < FEWEST:
-        return TOO_FEW
-    place = np.array([order.index(only_language(name)) for name in used.index])
+Sides = tuple[list[str], Array, Array]  # languages; the fact as it is and in other orders (cells x orders); the measure (cells)
+
+
+def _sides(matrix: pd.DataFrame, factor: Factor, generator: np.random.Generator, resamples: int) -> Sides:
+    """What is correlated."""
+    if isinstance(factor.values, pd.DataFrame):
+        return _of_pairs(matrix, factor.values, generator, resamples)
+    parts = split(matrix)
+    return _of_each(parts.sources if factor.level == "source" else parts.targets, factor.values, generator, resamples)
+
+
+def _of_pairs(matrix: pd.DataFrame, facts: pd.DataFrame, generator: np.random.Generator, resamples: int) -> Sides:
+    """Over cells: what is left of the fact and of the measure."""
+    known = _among(matrix, facts.index.__contains__)
+    there = known.notna().to_numpy()
+    names = zip((known.index, known.columns), np.nonzero(there), strict=True)
+    spoken = [only_language(name) for index, at in names for name in index[at]]
+    codes, languages = pd.factorize(np.array(spoken, dtype=object))
+    source, target = codes.reshape(2, -1)
+    orders = _orders(generator, resamples, len(languages))
+    x = facts.loc[languages, languages].to_numpy(dtype=float)[orders[:, source], orders[:, target]].T
+    y = known.to_numpy(dtype=float)[there]
+    return list(languages), _least_squares(there, x)[1], _least_squares(there, y)[1]
+
+
+def _of_each(effects: pd.Series, facts: pd.Series, generator: np.random.Generator, resamples: int) -> Sides:
+    """Over sources or targets: ranks of the fact and of the effects."""
+    used = effects[[only_language(name) in facts.index for name in effects.index]].dropna()
+    codes, languages = pd.factorize(np.array([only_language(name) for name in used.index], dtype=object))
+    x = facts[languages].rank().to_numpy(dtype=float)[_orders(generator, resamples, len(languages))[:, codes]].T
     y = used.rank().to_numpy(dtype=float)
-    orders = _orders(generator, resamples, len(order))
-    ranks = facts[order].rank().to_numpy(dtype=float)
-    x = ranks[orders[:, place]].T
-    return _told(len(order), x - x.mean(axis=0), y - y.mean(), 1 - np.eye(len(order))[:, place])
+    return list(languages), x - x.mean(axis=0), y - y.mean()
 
 
 def _orders(generator: np.random.Generator, resamples: int, many: int) -> NDArray[np.int_]:
@@ -156,32 +184,9 @@ def _orders(generator: np.random.Generator, resamples: int, many: int) -> NDArra
     return np.vstack([np.arange(many), generator.permuted(np.tile(np.arange(many), (resamples, 1)), axis=1)])
 
 
-def _told(languages: int, x: Array, y: Array, kept: Array) -> Told | str:
-    """The r of the first column of x with y; its limits by what is `kept` without each language; and p by the other columns."""
-    if np.allclose(x[:, 0], 0, atol=1e-9):
-        return "the fact does not vary"
-    if np.allclose(y, 0, atol=1e-12):
-        return "the measure does not vary"
-    r = np.clip((y @ x) / np.sqrt((y @ y) * np.maximum((x**2).sum(axis=0), 1e-300)), -1, 1)
-    p = (1 + int((np.abs(r[1:]) >= np.abs(r[0]) - 1e-12).sum())) / len(r)
-    z, left = (np.arctanh(np.clip(found, -NEARLY, NEARLY)) for found in (r[0], _weighted_correlations(x[:, 0], y, kept)))
-    error = np.sqrt((languages - 1) / languages * ((left - left.mean()) ** 2).sum())
-    low, high = np.tanh(z + error * student(languages - 1) * np.array([-1, 1]))
-    return languages, float(r[0]), float(low), float(high), float(p)
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % point of Student's t, by its expansion about the normal one (Abramowitz & Stegun 26.7.5)."""
-    x, n = NormalDist().inv_cdf(0.975), freedom
-    terms = (x**3 + x) / 4, (5 * x**5 + 16 * x**3 + 3 * x) / 96, (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384
-    return float(x + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
-
-
-def _weighted_correlations(x: Array, y: Array, weights: Array) -> Array:
-    """Pearson's r under each row of weights, (rows x cells) -> (rows,); NaN where nothing varies."""
-    total = weights.sum(axis=1)
+def _pearson(x: Array, y: Array) -> Array:
+    """Of each column of x with y, whose means are 0; NaN where nothing varies."""
+    xx, yy = (x**2).sum(axis=0), y @ y
     with np.errstate(invalid="ignore", divide="ignore"):
-        mx, my = weights @ x / total, weights @ y / total
-        xx, yy, xy = weights @ x**2 / total - mx**2, weights @ y**2 / total - my**2, weights @ (x * y) / total - mx * my
-        found: Array = np.where((xx > 1e-12) & (yy > 1e-18), np.clip(xy / np.sqrt(xx * yy), -1, 1), np.nan)
+        found: Array = np.where((xx > 1e-15) & (yy > 1e-21), np.clip(y @ x / np.sqrt(xx * yy), -1, 1), np.nan)
     return found
