@@ -4,10 +4,11 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from analysis import outcomes, significance
+from analysis import outcomes, ranking, significance
 from analysis.formats import STYLES, WIDTH, Sheet
 from analysis.selection import Options, planned_scores, select
 from xfer_ray import planfile
+from xfer_ray.core import Sweep
 from xfer_ray.results import Results
 from xfer_ray.search import Search, Tried
 from xfer_ray.sources import Mixture
@@ -46,12 +47,15 @@ def _limits(
     asked: Search, ranked: Sequence[Mixture], rivals: Sequence[Mixture], found: Results
 ) -> tuple[dict[tuple[Mixture, Mixture], str], Sequence[str]]:
     """The 95 % interval of each difference, by mixture and rival, and what there is to say of them."""
-    plan = planfile.read_plan(found)
+    if not any(one != rival for one in ranked for rival in rivals):
+        return {}, []
+    trials = tuple(trial for mixture in ranked for trial in asked.trials(mixture))
+    plan = planfile.plan_of(Sweep(found.sweep, trials), {})  # and not sweep.json, which holds other searches too
     options = Options(task=asked.judged.name, model=asked.model.name, metric=asked.task.metrics[0])
     known = outcomes.read(found, select(plan, planned_scores(found, plan, options), options), asked.model.name)
     pairs = [(one, rival) for one in ranked for rival in rivals if one != rival]
-    if known is None or not pairs:
-        return {}, ["no intervals: no predictions are there"] if pairs else []
+    if known is None:
+        return {}, ["no intervals: no predictions are there"]
     over = significance.mean_over(known.targets)
     told = significance.estimate(significance.resample(known), [significance.Contrast(str(one), over, str(rival)) for one, rival in pairs])
     limits = {
@@ -79,4 +83,6 @@ def _advice(asked: Search, tried: Tried, ranked: Sequence[Mixture], rivals: Sequ
         f"The best of {len(ranked)} is chosen on noise too, so its lead is overstated (the winner's curse), and no target was looked at. "
         f"Run it in a sweep on the real targets{f' beside {beside}' * bool(beside)}."
     )
-    return "\n".join([*lines, "", f"best: {ranked[0]}", *textwrap.wrap(warning, WIDTH, break_on_hyphens=False)]) + "\n"
+    best = sorted(ranking.leaders({str(mixture): worth for mixture, worth in tried.items() if isinstance(worth, float)}))
+    lines += ["", f"best: {' = '.join(best)}"]
+    return "\n".join([*lines, *textwrap.wrap(warning, WIDTH, break_on_hyphens=False)]) + "\n"

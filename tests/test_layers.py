@@ -15,7 +15,7 @@ GROUND = ("errors", "redact", "identity", "recipe", "sources", "core", "contract
 MAY_IMPORT = {
     "cli": {"run", "search", "probe", "scoring", "service", "access", "pretrain", "translate", "card", "translation", "corpora", "plan", "sweepfile", "revisions", "sweep", "checking", "importing", "rescore", "compact", "records", "results", "storage", "tasks", "desk", "progress", "audit", "analysis", "planfile"},
     "run": {"sweep", "keeping", "making", "notice", "plan", "adoption", "pretrained", "progress", "trial", "desk", "records", "results", "storage", "planfile"},
-    "search": {"results", "compact"},
+    "search": {"results", "compact", "planfile"},
     "translate": {"card", "sweep", "shard", "translation", "corpora", "models", "tasks", "data", "revisions", "storage", "desk"},
     "card": {"shard", "translation", "corpora", "models"},
     "making": {"models", "notice", "folders", "keeping", "pretrained", "results", "attempt", "desk"},

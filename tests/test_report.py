@@ -212,7 +212,7 @@ def test_several_tasks_one_of_spans_with_one_target(tmp_path):
         ("quad", "other", "ability"),
     ]
     said = text_of(page.render(found))
-    assert "Does the baseline transfer best?" in said
+    assert "Is the best baseline the best source?" in said
     assert "f1 x 100: this task is not normalized" in said
     assert "Averaged over the only target" in said
 

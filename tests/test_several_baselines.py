@@ -17,6 +17,8 @@ from analysis.render import render
 from analysis.report import certainty, gather, page, wording
 from analysis.report.facts import Answer
 from analysis.selection import Options, select
+from xfer_ray.importing import import_scores
+from xfer_ray.storage import open_storage
 
 TARGETS = ("en-O", "ru-HT-en")
 TWO_ORIGINS = {  # ru-O leads en-MT-ru by far, and is behind en-O
@@ -192,3 +194,16 @@ def test_a_report_on_sources_that_are_all_equal_puts_none_first(tmp_path):
     assert (answer.alike, answer.gain, answer.like_for_like) == (True, 0.0, ())
     assert wording.headline(answer) == "No source differs"
     assert wording.how_sure(answer) == []
+
+
+def test_a_source_that_lacks_a_score_is_not_ranked_and_said_so(tmp_path):
+    cells = {"en-O": (0.5, 0.5, 0.5), "de-O": (0.6, 0.6, 0.6), "fr-O": (0.95, 0.95)}
+    rows = [f"t,m,{s},0,{t},accuracy,{v}" for s, row in cells.items() for t, v in zip(("sw-O", "yo-O", "th-O"), row, strict=False)]
+    (tmp_path / "theirs.csv").write_text("\n".join(["task,model,source,seed,target,metric,score", *rows]))
+    storage = open_storage(str(tmp_path))
+    found = import_scores(tmp_path / "theirs.csv", storage, name="theirs", percent=False, known=lambda name: None)
+    (finding,) = gather.read(found).findings
+    said = " ".join(wording.how_sure(finding.answer))
+    assert finding.answer.best == "de-O"
+    assert "Not ranked, for scores are missing (see Coverage): fr-O." in said
+    assert "zero-shot for every source alike" not in said, "no target is any source's own"

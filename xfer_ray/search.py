@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from xfer_ray import compact, results
-from xfer_ray.core import Model, Task, Trial
+from xfer_ray import compact, planfile, results
+from xfer_ray.core import Model, Sweep, Task, Trial
 from xfer_ray.errors import DataError, demand, is_count, one_each
+from xfer_ray.planfile import Plan, PlannedTrial
 from xfer_ray.results import Results
-from xfer_ray.sources import LARGEST_SHARE, Corpus, Mixture
+from xfer_ray.sources import LARGEST_SHARE, Corpus, Mixture, parse_source
 
 SCORE = "score"  # what the searcher is told, and is to make large
 MOST_REPEATS = 200  # so many askings in a row that bring nothing new end a search
@@ -66,8 +67,8 @@ class Search:
             f"shares of a search go from 0 to {self.shares!r}; give an integer from 1 to {LARGEST_SHARE}",
         )
         demand(is_count(self.together), f"a round of a search has {self.together!r} mixtures; give a positive integer")
-        self._demand_room()
         self._demand_dev_sets()
+        self._demand_room()
         unequal = Mixture(tuple((corpus, max(1, self.shares - (i == 0))) for i, corpus in enumerate(self.pool)), self.examples)
         Trial(self.task, self.model, unequal, self.seeds[0])  # refuses what the task cannot hold
         self.trials(unequal)  # and names that are too long: none is longer
@@ -183,6 +184,32 @@ def _tell(searcher: Searcher, name: str, worth: float | str) -> None:
         searcher.on_trial_complete(name, error=True)
     else:
         searcher.on_trial_complete(name, result={SCORE: worth})
+
+
+def planned(asked: Search, found: Results, mixtures: Sequence[Mixture], revisions: Mapping[str, str]) -> Plan:
+    """What is planned with these mixtures. What earlier searches of this name have planned stays: a plan does not shrink.
+
+    DeclarationError where the folder holds other things than a search of this task and model over these corpora.
+    """
+    fresh = planfile.plan_of(Sweep(found.sweep, tuple(trial for mixture in mixtures for trial in asked.trials(mixture))), revisions)
+    if not planfile.has_plan(found):
+        return fresh
+    before = planfile.read_plan(found)
+    there, ours = (({name: facts.targets for name, facts in plan.tasks.items()}, set(plan.models)) for plan in (before, fresh))
+    demand(
+        there == ours,
+        f"{found.url} holds {', '.join(before.tasks)} by {', '.join(before.models)}, evaluated on "
+        f"{', '.join(dict.fromkeys(itertools.chain(*there[0].values())))}; "
+        f"this search is of {asked.judged.name} by {asked.model.name}, judged on {asked.dev_sets}: give it another --name",
+    )
+    names = {trial.trial for trial in fresh.trials}
+    kept = (trial for trial in before.trials if trial.trial not in names and _as_declared(asked, trial))
+    return dataclasses.replace(fresh, trials=(*kept, *fresh.trials))
+
+
+def _as_declared(asked: Search, planned: PlannedTrial) -> bool:
+    """Whether a trial is still that of its source and seed."""
+    return Trial(asked.judged, asked.model, parse_source(planned.source), planned.seed).id == planned.trial
 
 
 def worths(asked: Search, found: Results, mixtures: Sequence[Mixture], failed: Mapping[str, str]) -> Tried:

@@ -15,7 +15,8 @@ class Answer:
 
     `over` is the best baseline there is under its budget; `equal` are sources with the same average, and `alike` says that all have it.
     `sure` is significance after correction over `compared` sources; `first` has the highest average of all, the baseline included, with
-    probability `chance`, and `rivals` are not surely behind it; `why` says what keeps the answer, or its sureness, away.
+    probability `chance`, and `rivals` are not surely behind it; `unranked` lack a score; `why` says what keeps the answer, or its
+    sureness, away.
     """
 
     best: str = ""
@@ -35,6 +36,7 @@ class Answer:
     detectable: float = float("nan")
     conditional: bool = False
     like_for_like: tuple[str, ...] = ()
+    unranked: tuple[str, ...] = ()
     runs: int = 0
     targets: int = 0
     why: str = ""

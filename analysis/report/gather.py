@@ -124,6 +124,8 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
     built = tables.build(question.plan, question.scores, replace(options, model=model))
     blocks = [judged(block, selected.facts.targets, groups, drawn, own=own) if drawn else block for block in built.blocks]
     told = certainty.advantages(blocks, sources, list(values.columns))
+    whole = list(values.index[values[ALL].notna()])
+    effects = transfer.source_effects(found.values.loc[whole])
     behind = found.runs.loc[sources].to_numpy(dtype=float)
     seeds = behind[behind > 0]
     place = certainty.order(found.values.loc[sources], drawn, own)
@@ -141,7 +143,7 @@ def _finding(question: _Question, model: str, known: outcomes.Outcomes | None) -
         low=told.low,
         high=told.high,
         p=told.p,
-        effects=dict(zip(sources, map(float, transfer.source_effects(found.values.loc[sources])), strict=True)),
+        effects={**dict.fromkeys(sources, np.nan), **dict(zip(whole, map(float, effects), strict=True))},
         runs=(int(min(seeds, default=0)), int(max(seeds, default=0))),
         answer=Answer(),
         latex=render.render(replace(built, blocks=tuple(blocks)), "latex"),
@@ -164,7 +166,7 @@ def _answer(
     best, *equal = leading
     tests = certainty.over_one(over[best], _beside(over[best], found.baselines), found.targets, drawn, own)
     sure = tests.get(best)
-    effects = ranking.leaders(found.effects)
+    effects = _zero_shot_leaders(found)
     first = ranking.leaders(means)
     return Answer(
         best=best,
@@ -184,10 +186,18 @@ def _answer(
         chance=place.chances[first[0]] if place else np.nan,
         rivals=place.rivals if place else (),
         like_for_like=effects if set(effects).isdisjoint(leading) else (),
+        unranked=tuple(source for source, mean in means.items() if np.isnan(mean)),
         runs=runs,
         targets=targets,
         why=_what_is_known(known),
     )
+
+
+def _zero_shot_leaders(found: Finding) -> tuple[str, ...]:
+    """The sources that come first where their own languages do not count; none where none is at home, or some cannot be compared so."""
+    whole = {source: effect for source, effect in found.effects.items() if not np.isnan(found.values[ALL][source])}
+    at_home = any(transfer.at_home(source, target) for source in whole for target in found.targets)
+    return ranking.leaders(whole) if at_home and not any(map(np.isnan, whole.values())) else ()
 
 
 def _beside(over: str, baselines: Mapping[str, str | None]) -> list[str]:

@@ -136,6 +136,8 @@ def how_sure(answer: Answer) -> list[str]:
             f"On the cells that are zero-shot for every source alike, {rank}: the average above counts "
             "each source's own language, the source effects do not."
         )
+    if answer.unranked:
+        said.append(f"Not ranked, for scores are missing (see Coverage): {named(answer.unranked)}.")
     return [sentence for sentence in said if sentence]
 
 

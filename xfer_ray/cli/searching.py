@@ -46,6 +46,7 @@ def search(
     sweep: SweepFile,
     examples: Annotated[int, typer.Option(help="How many training examples every mixture has.")],
     storage: Storage = "results",
+    name: Annotated[str | None, typer.Option(help="Results go to STORAGE/NAME; default: SWEEP-search. One search has one name.")] = None,
     mirror: Mirror = None,
     task: OneTask = None,
     model: OneModel = None,
@@ -54,7 +55,7 @@ def search(
     shares: Annotated[int, typer.Option(help="The share of a corpus is an integer from 0 to this.")] = 4,
     seeds: Seeds = None,
     searcher: Annotated[str, typer.Option(help="Who proposes mixtures: optuna, or random.")] = "optuna",
-    random_seed: Annotated[int, typer.Option(min=0, help="Of what is proposed: the same seed proposes the same.")] = 0,
+    random_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of what is proposed: the same seed proposes the same.")] = 0,
     round_: Annotated[int, typer.Option("--round", help="So many mixtures are proposed before the searcher is told of any.")] = 4,
     address: Annotated[
         str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")
@@ -83,7 +84,7 @@ def search(
     limits = {"examples": examples, "candidates": candidates, "shares": shares, "together": round_}
     asked = _asked(declared, (task, model), sources, seeds, limits)
     proposing = searchers.searcher(searcher, asked.first, shares=shares, seed=random_seed, metric=searching.SCORE)
-    name = f"{declared.name}-search"
+    name = f"{declared.name}-search" if name is None else name
     found = running.prepare(_sweep(name, asked, [asked.equal]), storage)
     desk = _desk(asked, found, 60 * checkpoint_minutes, 60 * stall_minutes)
     placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, in_process=in_process)
@@ -92,11 +93,12 @@ def search(
     signal.signal(signal.SIGTERM, lambda number, frame: interrupt(number, terminated))
     try:
         tried = searching.search(asked, proposing, _evaluating(name, asked, desk, placement, module))
+        told = searched.text(name, asked, tried, found)
     except KeyboardInterrupt:
         print(f"\nstopped; what is done stays done; go on with: {shlex.join(['xfer-ray', *sys.argv[1:]])}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(143 if terminated else 130)  # Ray's threads may still be waiting
-    sys.stdout.write(searched.text(name, asked, tried, found))
+    sys.stdout.write(told)
     if any(isinstance(worth, str) for worth in tried.values()):
         raise typer.Exit(5)
 
@@ -145,10 +147,12 @@ def _desk(asked: Search, found: Results, checkpoint_seconds: float, stall_second
     """Where the trials work; refused where what all corpora together need does not exist yet."""
     from xfer_ray import plan, revisions, run, scoring
     from xfer_ray.desk import Desk
+    from xfer_ray.search import planned
 
     whole = asked.trials(asked.equal)
     for reason in plan.blocked(whole).values():
         raise SetupError(f"the search cannot begin: {reason}")
+    planned(asked, found, [asked.equal], {})  # refuses a folder with other results
     return Desk(
         found,
         run.scratch(),
@@ -175,16 +179,16 @@ def _announce(name: str, asked: Search) -> None:
 def _evaluating(name: str, asked: Search, desk: Desk, placement: Placement, module: ModuleType) -> Evaluate:
     """Runs what is missing of some mixtures, as `run` does, and reads what they are worth; the plan grows from round to round."""
     from xfer_ray import planfile, run
-    from xfer_ray.search import worths
+    from xfer_ray.search import planned, worths
 
-    planned: list[Mixture] = []
+    mine: list[Mixture] = []
 
     def evaluate(mixtures: Sequence[Mixture]) -> Tried:
-        planned.extend(mixtures)
-        sweep = _sweep(name, asked, planned)
-        planfile.write_plan(desk.results, planfile.plan_of(sweep, desk.revisions))
-        print(f"{name}: candidates {len(planned) - len(mixtures) + 1} to {len(planned)} of at most {asked.candidates}", file=sys.stderr)
-        summary = run.run(sweep, _sweep(name, asked, mixtures).trials, desk.results, desk, placement, module)
+        mine.extend(mixtures)
+        planfile.write_plan(desk.results, planned(asked, desk.results, mine, desk.revisions))
+        print(f"{name}: {len(mine)} of at most {asked.candidates} candidates, {len(mixtures)} of them now", file=sys.stderr)
+        sweep = _sweep(name, asked, mixtures)
+        summary = run.run(sweep, sweep.trials, desk.results, desk, placement, module)
         return worths(asked, desk.results, mixtures, summary.blocked | summary.failed)
 
     return evaluate
