@@ -16,7 +16,7 @@ from benchmarks import harness
 from benchmarks.harness import Bar, Cost, Measure
 
 Record = Mapping[str, Any]
-BENCHMARKS = ("training", "peak", "evaluation", "feeding", "sweep", "startup", "overhead", "reading", "resampling")
+BENCHMARKS = ("training", "peak", "evaluation", "share", "feeding", "sweep", "startup", "overhead", "reading", "resampling")
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 HEAD = """# Performance
 

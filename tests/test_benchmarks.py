@@ -16,11 +16,11 @@ from test_text_to_text import TEXT, mt5, words
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from benchmarks import evaluation, feeding, harness, overhead, peak, reading, report, scale, shapes, sweep, trainer_script, training
+from benchmarks import evaluation, feeding, harness, overhead, peak, reading, report, scale, shapes, share, sweep, trainer_script, training
 from benchmarks.harness import OURS, Bar, Cost, Measure, Setting
-from xfer_ray import compact, results
+from xfer_ray import compact
 from xfer_ray.core import Task
-from xfer_ray.models import batches, pairs, text_to_text
+from xfer_ray.models import batches, generation, pairs, text_to_text
 from xfer_ray.models.tokens import encoded
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Corpus, Example, Examples
@@ -147,7 +147,7 @@ def test_every_way_of_reading_finds_the_same_means(tmp_path):
         reading.from_cache(tmp_path),
         reading.by_duckdb(tmp_path),
         reading.from_small_files(tmp_path),
-        reading.grouped(results.read_scores(found)),
+        reading.grouped(compact.read_scores(found)),
     ]
     assert len(ways[0]) == 15 * 15 * 10
     for other in ways[1:]:
@@ -189,6 +189,48 @@ def test_the_work_of_a_step_is_what_pytorch_counts_of_it():
     with FlopCounterMode(display=False) as counter:
         model(input_ids=torch.ones(4, 20, dtype=torch.long), labels=torch.zeros(4, dtype=torch.long)).loss.backward()
     assert peak.work(np.full(4, 20), shape) == counter.get_total_flops()
+
+
+IN_WORDS = share.Sized("few", XNLI, WRITE, 400, tiny.examples(30), TARGETS, answered=4200)
+CHOSEN = replace(IN_WORDS, recipe=replace(WRITE, batch_size=None, batch_tokens=2000, steps=100, select_every=50), chosen_on=300)
+
+
+def test_a_share_is_scaled_from_a_step_and_a_sample_to_the_trial():
+    costs = {name: [Cost(cpu, 0)] for name, cpu in {OURS: 10, share.UPDATE: 2, share.TARGETS: 3, share.DEV: 1}.items()}
+    (found,) = share.spent(CHOSEN, 1.0, 20.0, [1000], costs)
+    assert found == share.Spent(training=200_000 * 8 / 1000 + 100 * 2, targets=300, dev=2 * 10)
+    assert found.share == pytest.approx(100 * 300 / 2100)
+    assert found.share_of_all == pytest.approx(100 * 320 / 2120)
+
+
+def test_epochs_are_counted_in_rows_and_their_tokens():
+    sized = replace(IN_WORDS, recipe=replace(CLASSIFY, steps=None, epochs=5, batch_size=128), trained=1000)
+    assert sized.whole(1.5, 10.0) == (5 * 12, 75_000)
+    costs = {OURS: [Cost(10, 0)], share.TARGETS: [Cost(3, 0)]}
+    assert share.spent(sized, 1.5, 10.0, [1000], costs) == [share.Spent(750, 300)]
+
+
+def test_a_trial_is_measured_with_its_choices_and_its_updates_where_its_step_is_smaller(writer, bert):
+    few, chosen = share.measured(CHOSEN, writer, 4, "here")
+    assert (len(few.values), set(few.sides)) == (2, {OURS, share.TARGETS, share.DEV, share.UPDATE})
+    assert all(0 < one < other < 100 for one, other in zip(few.values, chosen.values, strict=True))
+    whole = replace(IN_WORDS, recipe=replace(CLASSIFY, steps=None, epochs=2), step=16, trained=6000)
+    one, further = share.measured(whole, bert, 4, "here", [replace(whole, trained=60)])
+    assert set(one.sides) == {OURS, share.TARGETS}
+    assert one.bar
+    assert not further.bar
+    assert further.median > one.median
+
+
+def test_answers_end_by_chance_after_as_many_tokens_as_they_should(writer, tmp_path):
+    run = shapes.text_to_text_run(writer, XNLI, WRITE, tmp_path)
+    run.model.eval()
+    tokens = encoded(run.tokenizer, tiny.examples(1000), 32, tmp_path)
+    grid, end = batches.padded(tokens, np.arange(1000), run.tokenizer.pad_token_id), run.tokenizer.eos_token_id
+    share.end_by_chance(run, 3.0)
+    with torch.inference_mode():
+        written = generation.greedy(run.model, grid, end, 60)
+    assert float(((written != end).sum(1) + 1.0).mean()) == pytest.approx(3.0, abs=0.3)
 
 
 def test_sides_run_there_and_back_after_a_warm_up():
@@ -283,7 +325,7 @@ def test_the_page_says_what_was_measured_and_no_other_figure(tmp_path):
     page = report.page([first])
     assert "| good | ≥ 62 | 62.2 × (61.1 to 63.3, n=3) | met |" in page
     assert "| bad | ≤ 64 | 64.4 s (one run) | **missed** |" in page
-    assert "Not measured: peak, evaluation, feeding, sweep, startup, overhead, reading, resampling." in page
+    assert "Not measured: peak, evaluation, share, feeding, sweep, startup, overhead, reading, resampling." in page
     known = {"62.2", "61.1", "63.3", "3", "62", "64.4", "64", "71.1", "72.2", "73.3", "74.4"}
     about = " ".join(map(str, [*first["machine"].values(), *first["versions"].values(), first["when"]]))
     known |= set(re.findall(r"[\d.]*\d", about)) | {

@@ -198,12 +198,13 @@ def test_a_long_table_is_refused_before_it_is_decoded(take, tmp_path, monkeypatc
         import_scores(tmp_path / "long.parquet", open_storage(str(tmp_path)), name="x", percent=False, known={}.get)
 
 
-def test_parquet_and_what_a_spreadsheet_writes_mean_the_same(take, tmp_path):
+@pytest.mark.parametrize("index", [[], ["source"], ["source", "target"]])
+def test_parquet_and_what_a_spreadsheet_writes_mean_the_same(take, tmp_path, index):
     header = "\ufeff" + HEADER.replace("seed", " seed ") + ",n,split,remark"
     found = take(*[f"{line},2000,,x" for line in PAIR], "", header=header, name="csv")
     table = pd.DataFrame([line.split(",") for line in PAIR], columns=HEADER.split(","))
     table = table.assign(seed=0, n=2000.0, split=None, score=table["score"].astype(float))
-    table.to_parquet(tmp_path / "t.parquet")
+    (table.set_index(index) if index else table).to_parquet(tmp_path / "t.parquet")
     other = import_scores(tmp_path / "t.parquet", open_storage(str(tmp_path / "results")), name="parquet", percent=False, known={}.get)
     columns = ["trial", "target", "split", "n", "score"]
     pd.testing.assert_frame_equal(compact.read_scores(found)[columns], compact.read_scores(other)[columns])

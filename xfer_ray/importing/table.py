@@ -113,7 +113,9 @@ def _parquet(file: Path) -> dict[str, list[object]]:
 
     data = file.read_bytes()
     _refuse_long(file, len(pd.read_parquet(io.BytesIO(data), columns=[])))  # from the footer; decodes nothing
-    table = pd.read_parquet(io.BytesIO(data)).reset_index(drop=True)
+    table = pd.read_parquet(io.BytesIO(data))
+    named = [name for name in table.index.names if name is not None and name not in table]  # pandas makes columns of an index
+    table = table.reset_index(level=named).reset_index(drop=True)
     return {str(name): [None if pd.isna(value) else value for value in table[name]] for name in table}
 
 
