@@ -43,7 +43,7 @@ scale: install
 
 bench: install
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable '.[bench]'
-	for name in training peak evaluation feeding sweep startup overhead reading resampling; do \
+	for name in training peak evaluation share feeding sweep startup overhead reading resampling; do \
 		$(BIN)/python -m benchmarks.$$name $(BENCH_FLAGS) || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.report
