@@ -92,8 +92,8 @@ def test_table_5_runs_from_translated_folders_over_the_questions_that_all_have(x
     assert trained_on(tmp_path, "xquad-mt", "en-O") == shared
     table = xfer_ray("tables", "results/mt", "--task", "xquad-mt")
     assert table.returncode == 0, table.stderr
-    rows = [line.split("|")[0].strip() for line in table.stdout.splitlines() if "|" in line]
-    assert rows == ["source", "en^O", "de^MT", "ru^MT"]
+    rows = dict.fromkeys(line.split("|")[0].strip() for line in table.stdout.splitlines() if "|" in line)  # a wide table has two parts
+    assert list(rows) == ["source", "en^O", "de^MT", "ru^MT"]
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_tables_6_and_8_run_from_translated_folders(xfer_ray, mirror, tmp_path, 
     assert run.returncode == 0, run.stderr
     table = xfer_ray("tables", "results/mt", "--task", task)
     assert table.returncode == 0, table.stderr
-    rows = [line.split("|")[0].strip() for line in table.stdout.splitlines() if "|" in line]
-    assert rows == ["source", "en^MT", "de^MT", "ru^MT", f"{origin}^O"]
+    rows = dict.fromkeys(line.split("|")[0].strip() for line in table.stdout.splitlines() if "|" in line)  # a wide table has two parts
+    assert list(rows) == ["source", "en^MT", "de^MT", "ru^MT", f"{origin}^O"]
     kept = len({e.id for e in examples} - lost_ids(examples, "3") - lost_ids(examples, "4") - lost_ids(examples, "5"))
     assert trained_on(tmp_path, task, f"{origin}-O") == kept
