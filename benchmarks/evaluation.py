@@ -19,7 +19,8 @@ import torch
 from benchmarks import harness, shapes, texts
 from benchmarks.harness import OURS, Bar, Measure, Setting
 from xfer_ray.contract import Predict
-from xfer_ray.models import MT5, PAPER, pairs, text_to_text, training, wording
+from xfer_ray.models import MT5, PAPER, pairs, text_to_text, wording
+from xfer_ray.models.lessons import Run
 from xfer_ray.sources import Corpus, Examples
 from xfer_ray.tasks import XNLI
 
@@ -35,7 +36,7 @@ def ours(predict: Predict, targets: Mapping[Corpus, Examples]) -> Answer:
     return lambda: list(predict(everything))
 
 
-def theirs(run: training.Run, targets: Mapping[Corpus, Examples], question: Callable[[Examples], tuple[list[str], ...]]) -> Answer:
+def theirs(run: Run, targets: Mapping[Corpus, Examples], question: Callable[[Examples], tuple[list[str], ...]]) -> Answer:
     """One language after another, in padded batches of a few."""
     model, width = run.model, run.recipe.max_length
     encoded = [run.tokenizer(*question(items), truncation=True, max_length=width) for items in targets.values()]
@@ -55,7 +56,7 @@ def theirs(run: training.Run, targets: Mapping[Corpus, Examples], question: Call
     return answer
 
 
-def _answered(run: training.Run, batch: Mapping[str, torch.Tensor]) -> list[str]:
+def _answered(run: Run, batch: Mapping[str, torch.Tensor]) -> list[str]:
     there = {name: tensor.to(run.model.device) for name, tensor in batch.items()}
     if not run.model.config.is_encoder_decoder:
         return [run.task.labels[index] for index in run.model(**there).logits.argmax(-1).tolist()]

@@ -14,6 +14,7 @@ from benchmarks import texts
 from xfer_ray.contract import Context
 from xfer_ray.core import Task
 from xfer_ray.models import checkpoints, encoder, text_to_text, training
+from xfer_ray.models.lessons import Run
 from xfer_ray.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -74,16 +75,16 @@ def _save(model: BertModel | MT5ForConditionalGeneration, tokenizer: PreTrainedT
     tokenizer.save_pretrained(folder)
 
 
-def encoder_run(folder: Path, task: Task, recipe: Recipe, cache: Path) -> training.Run:
+def encoder_run(folder: Path, task: Task, recipe: Recipe, cache: Path) -> Run:
     """What a trial makes of a checkpoint of an encoder before it trains."""
     with training.seeded(0):
         model = encoder.with_head(folder, task, recipe).to(training.device())
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return training.Run(model, tokenizer, task, recipe, 0, Context(str(folder), None, cache))
+    return Run(model, tokenizer, task, recipe, 0, Context(str(folder), None, cache))
 
 
-def text_to_text_run(folder: Path, task: Task, recipe: Recipe, cache: Path) -> training.Run:
+def text_to_text_run(folder: Path, task: Task, recipe: Recipe, cache: Path) -> Run:
     """The same of a text-to-text checkpoint."""
     with training.seeded(0):
         model = text_to_text.loaded(folder, recipe).to(training.device())
-    return training.Run(model, checkpoints.tokenizer_of(folder), task, recipe, 0, Context(str(folder), None, cache))
+    return Run(model, checkpoints.tokenizer_of(folder), task, recipe, 0, Context(str(folder), None, cache))

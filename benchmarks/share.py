@@ -50,7 +50,7 @@ class Sized:
     """A trial of the paper: how many examples it has, and samples of them.
 
     `recipe` is the trial's and `step` what one takes of it here: a `batch_size` or `batch_tokens`. `trained` is not told where the
-    recipe counts tokens, and `chosen_on`, the source's dev set, where no checkpoint is chosen.
+    recipe counts tokens; `dev` and `chosen_on`, the source's dev set, where no checkpoint is chosen.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Sized:
     targets: Mapping[Corpus, Examples]
     answered: int
     trained: int = 0
+    dev: Examples = Examples(())
     chosen_on: int = 0
 
     @property
@@ -154,7 +155,7 @@ def taking(sized: Sized, folder: Path, recipe: Recipe) -> tuple[Subject, Mapping
         end_by_chance(other, written_length(other, sized.sample))
     others = {TARGETS: answers(head.predictor(other), sized.sample)}
     if sized.chosen_on:
-        others[DEV] = answers(head.predictor(other), sized.train)
+        others[DEV] = answers(head.predictor(other), sized.dev)
     if (recipe.batch_size, recipe.batch_tokens) != (sized.recipe.batch_size, sized.recipe.batch_tokens):
         others[UPDATE] = updates(other)
     return Subject(sized.name, run, head.lessons(run, sized.train), None, []), others
@@ -172,7 +173,7 @@ def spent(sized: Sized, rows: float, length: float, tokens: Sequence[int], costs
         Spent(
             training=whole * (step.cpu - update.cpu) / count + steps * update.cpu,
             targets=targets.cpu * sized.answered / len(sized.sample),
-            dev=dev.cpu * sized.choices * sized.chosen_on / len(sized.train),
+            dev=dev.cpu * sized.choices * sized.chosen_on / max(1, len(sized.dev)),
         )
         for count, step, targets, dev, update in turns
     ]
@@ -183,7 +184,10 @@ def measured(sized: Sized, folder: Path, steps: int, on: str, further: Sequence[
     recipe = sized.short(steps)
     subject, others = taking(sized, folder, recipe)
     lengths = subject.lessons.tokens.lengths
-    tokens = [int(lengths[batch].sum()) for batch in plan(lengths, recipe, subject.run.seed)][WARM:]
+    batches = list(plan(lengths, recipe, subject.run.seed))
+    if sum(map(len, batches)) >= len(lengths):
+        raise SystemExit(f"{len(lengths)} rows are too few for {steps} whole steps of {sized.name}, and the end of an epoch is a short one")
+    tokens = [int(lengths[batch].sum()) for batch in batches][WARM:]
     costs = {name: found[WARM:] for name, found in side_by_side(subject, others).items()}
     rows, length = len(lengths) / len(sized.train), float(lengths.mean())
     sides = {name: tuple(found) for name, found in costs.items()}
@@ -204,7 +208,7 @@ def measured(sized: Sized, folder: Path, steps: int, on: str, further: Sequence[
 
 def pairs_on_mbert(setting: Setting) -> tuple[Sized, Sized, Sized]:
     """XNLI, Table 4 on its pairs, and PAWS-X, from English."""
-    each, count, step = setting.size(8, 1), setting.size(800, 30), 128
+    each, count, step = setting.size(8, 1), setting.size(800, 520), 128
     targets = texts.by_language(each, texts.PAIRS_SPLIT)
     languages, rows = len(targets), XNLI_PAIRS.rows
     xnli = Sized("mBERT on XNLI", XNLI, PAPER, step, texts.english(count), targets, languages * rows["test"], rows["train"])
@@ -218,23 +222,24 @@ def questions(setting: Setting) -> tuple[Sized, Sized, Sized]:
     """XQuAD on mBERT and mT5, from English, and TyDi QA on mT5, from Finnish."""
     xquad = {corpus: XQUAD_QUESTIONS(corpus, "test") for corpus in XQUAD.targets}
     targets = {corpus: texts.spread(items, setting.size(2, 1)) for corpus, items in xquad.items()}
-    answered, train, trained = sum(map(len, xquad.values())), texts.questions(setting.size(300, 10)), SQUAD.rows["train"]
+    answered, train, trained = sum(map(len, xquad.values())), texts.questions(setting.size(330, 140)), SQUAD.rows["train"]
     assert isinstance(trained, int)
-    windows = Sized("mBERT on XQuAD", XQUAD, PAPER_QA, setting.size(32, 128), train, targets, answered, trained)
-    some, dev = texts.questions(setting.size(50, 10)), len(SQUAD(Corpus("en"), "validation"))
-    words = Sized("mT5 on XQuAD", XQUAD, MT5_QA, 2**13, some, targets, answered, chosen_on=dev)
+    windows = Sized("mBERT on XQuAD", XQUAD, PAPER_QA, 32, train, targets, answered, trained)
+    step, dev, chosen_on = setting.size(2**13, 2**10), texts.questions(setting.size(30, 4)), len(SQUAD(Corpus("en"), "validation"))
+    words = Sized("mT5 on XQuAD", XQUAD, MT5_QA, step, train, targets, answered, dev=dev, chosen_on=chosen_on)
     tydiqa = {corpus: TYDIQA_QUESTIONS(corpus, "validation") for corpus in TYDIQA.targets}
     held = {corpus: texts.spread(items, max(1, len(items) // setting.size(150, 900))) for corpus, items in tydiqa.items()}
-    finnish = texts.spread(tydiqa[Corpus("fi")], setting.size(200, 10))
-    return windows, words, Sized("mT5 on TyDi QA", TYDIQA, MT5_TYDIQA, 2**13, finnish, held, sum(map(len, tydiqa.values())))
+    finnish = texts.spread(tydiqa[Corpus("fi")], setting.size(390, 60))
+    return windows, words, Sized("mT5 on TyDi QA", TYDIQA, MT5_TYDIQA, step, finnish, held, sum(map(len, tydiqa.values())))
 
 
 def labels_on_mt5(setting: Setting) -> Sized:
     """XNLI from English."""
     targets = texts.by_language(setting.size(8, 1), texts.PAIRS_SPLIT)
     recipe, rows = replace(MT5, max_target_length=WRITTEN), XNLI_PAIRS.rows
-    train = texts.english(setting.size(250, 20))
-    return Sized("mT5 on XNLI", XNLI, recipe, 2**13, train, targets, len(targets) * rows["test"], chosen_on=rows["validation"])
+    train, dev = texts.english(setting.size(1400, 150)), texts.english(setting.size(120, 10))
+    step, answered = setting.size(2**13, 2**10), len(targets) * rows["test"]
+    return Sized("mT5 on XNLI", XNLI, recipe, step, train, targets, answered, dev=dev, chosen_on=rows["validation"])
 
 
 def benchmark(setting: Setting) -> Iterator[Measure]:

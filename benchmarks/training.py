@@ -34,6 +34,7 @@ from benchmarks import harness, shapes, texts
 from benchmarks.harness import OURS, Bar, Costs, Measure, Setting
 from xfer_ray.models import MT5, PAPER, PAPER_QA, pairs, spans, text_to_text, training, wording
 from xfer_ray.models.batches import Rows, plan
+from xfer_ray.models.lessons import Lessons, Run
 from xfer_ray.models.windows import answer_columns, windowed
 from xfer_ray.recipe import Recipe
 from xfer_ray.sources import Examples
@@ -56,8 +57,8 @@ class Subject:
     """
 
     name: str
-    run: training.Run
-    lessons: training.Lessons
+    run: Run
+    lessons: Lessons
     kind: Any
     features: Features
     shorter: Features = field(default_factory=list)

@@ -191,8 +191,10 @@ def test_the_work_of_a_step_is_what_pytorch_counts_of_it():
     assert peak.work(np.full(4, 20), shape) == counter.get_total_flops()
 
 
-IN_WORDS = share.Sized("few", XNLI, WRITE, 400, tiny.examples(30), TARGETS, answered=4200)
-CHOSEN = replace(IN_WORDS, recipe=replace(WRITE, batch_size=None, batch_tokens=2000, steps=100, select_every=50), chosen_on=300)
+IN_WORDS = share.Sized("few", XNLI, WRITE, 400, tiny.examples(100), TARGETS, answered=4200)
+CHOSEN = replace(
+    IN_WORDS, recipe=replace(WRITE, batch_size=None, batch_tokens=2000, steps=100, select_every=50), dev=tiny.examples(30), chosen_on=300
+)
 
 
 def test_a_share_is_scaled_from_a_step_and_a_sample_to_the_trial():
@@ -220,6 +222,12 @@ def test_a_trial_is_measured_with_its_choices_and_its_updates_where_its_step_is_
     assert one.bar
     assert not further.bar
     assert further.median > one.median
+
+
+def test_a_sample_that_ends_before_the_steps_do_is_refused(bert):
+    sized = replace(IN_WORDS, recipe=replace(CLASSIFY, steps=None, epochs=2), step=16, trained=6000, train=tiny.examples(60))
+    with pytest.raises(SystemExit, match="60 rows are too few for 4 whole steps of few"):
+        list(share.measured(sized, bert, 4, "here"))
 
 
 def test_answers_end_by_chance_after_as_many_tokens_as_they_should(writer, tmp_path):
