@@ -8,7 +8,6 @@ from analysis import outcomes, ranking, significance
 from analysis.formats import STYLES, WIDTH, Sheet
 from analysis.selection import Options, planned_scores, select
 from xfer_ray import planfile
-from xfer_ray.core import Sweep
 from xfer_ray.results import Results
 from xfer_ray.search import Search, Tried
 from xfer_ray.sources import Mixture
@@ -49,8 +48,7 @@ def _limits(
     """The 95 % interval of each difference, by mixture and rival, and what there is to say of them."""
     if not any(one != rival for one in ranked for rival in rivals):
         return {}, []
-    trials = tuple(trial for mixture in ranked for trial in asked.trials(mixture))
-    plan = planfile.plan_of(Sweep(found.sweep, trials), {})  # and not sweep.json, which holds other searches too
+    plan = planfile.plan_of(asked.sweep(found.sweep, ranked), {})  # and not sweep.json, which holds other searches too
     options = Options(task=asked.judged.name, model=asked.model.name, metric=asked.task.metrics[0])
     known = outcomes.read(found, select(plan, planned_scores(found, plan, options), options), asked.model.name)
     pairs = [(one, rival) for one in ranked for rival in rivals if one != rival]

@@ -132,6 +132,10 @@ class Search:
         shares = tuple((corpus, point[str(corpus)]) for corpus in self.pool if point[str(corpus)])
         return Mixture(shares, self.examples) if shares else None
 
+    def sweep(self, name: str, mixtures: Sequence[Mixture]) -> Sweep:
+        """The trials of some mixtures, under a name."""
+        return Sweep(name, tuple(trial for mixture in mixtures for trial in self.trials(mixture)))
+
     def trials(self, mixture: Mixture) -> tuple[Trial, ...]:
         """The trials of a mixture, one for each seed."""
         return tuple(Trial(self.judged, self.model, mixture, seed) for seed in self.seeds)
@@ -191,7 +195,7 @@ def planned(asked: Search, found: Results, mixtures: Sequence[Mixture], revision
 
     DeclarationError where the folder holds other things than a search of this task and model over these corpora.
     """
-    fresh = planfile.plan_of(Sweep(found.sweep, tuple(trial for mixture in mixtures for trial in asked.trials(mixture))), revisions)
+    fresh = planfile.plan_of(asked.sweep(found.sweep, mixtures), revisions)
     if not planfile.has_plan(found):
         return fresh
     before = planfile.read_plan(found)

@@ -29,6 +29,8 @@ Mirror = Annotated[
 Only = Annotated[str | None, typer.Option(help="Only these trials: task=…, model=…, source=…, seed=…, separated by commas.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the declared ones, such as 0-4.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Address = Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")]
+InProcess = Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")]
 GpusPerTrial = Annotated[str, typer.Option(help="auto (the model's share where a node has a GPU, else CPUs) or a number.")]
 CpusPerTrial = Annotated[int, typer.Option(min=1, help="CPU threads of one trial.")]
 MaxConcurrent = Annotated[int | None, typer.Option(min=1, help="At most this many trials at once.")]

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from xfer_ray.cli.options import (
+    Address,
     CheckpointMinutes,
     CpusPerTrial,
     GpusPerTrial,
+    InProcess,
     MaxConcurrent,
     MaxFailures,
     Mirror,
@@ -57,16 +59,14 @@ def search(
     searcher: Annotated[str, typer.Option(help="Who proposes mixtures: optuna, or random.")] = "optuna",
     random_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of what is proposed: the same seed proposes the same.")] = 0,
     round_: Annotated[int, typer.Option("--round", help="So many mixtures are proposed before the searcher is told of any.")] = 4,
-    address: Annotated[
-        str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")
-    ] = None,
+    address: Address = None,
     gpus_per_trial: GpusPerTrial = "auto",
     cpus_per_trial: CpusPerTrial = 1,
     max_concurrent: MaxConcurrent = None,
     max_failures: MaxFailures = 2,
     checkpoint_minutes: CheckpointMinutes = 10.0,
     stall_minutes: StallMinutes = 60.0,
-    in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
+    in_process: InProcess = False,
 ) -> None:
     """Search for the mixture of source corpora that does best on their own dev sets, under a budget; no target is looked at.
 
@@ -85,7 +85,7 @@ def search(
     asked = _asked(declared, (task, model), sources, seeds, limits)
     proposing = searchers.searcher(searcher, asked.first, shares=shares, seed=random_seed, metric=searching.SCORE)
     name = f"{declared.name}-search" if name is None else name
-    found = running.prepare(_sweep(name, asked, [asked.equal]), storage)
+    found = running.prepare(asked.sweep(name, [asked.equal]), storage)
     desk = _desk(asked, found, 60 * checkpoint_minutes, 60 * stall_minutes)
     placement = Placement(address, gpus(gpus_per_trial), cpus_per_trial, max_concurrent, max_failures, in_process=in_process)
     _announce(name, asked)
@@ -137,12 +137,6 @@ def _one(kind: str, asked: str | None, there: Mapping[str, Named], sweep: str) -
     return next(iter(there.values())) if asked is None else there[asked]
 
 
-def _sweep(name: str, asked: Search, mixtures: Sequence[Mixture]) -> Sweep:
-    from xfer_ray.core import Sweep
-
-    return Sweep(name, tuple(trial for mixture in mixtures for trial in asked.trials(mixture)))
-
-
 def _desk(asked: Search, found: Results, checkpoint_seconds: float, stall_seconds: float) -> Desk:
     """Where the trials work; refused where what all corpora together need does not exist yet."""
     from xfer_ray import plan, revisions, run, scoring
@@ -187,7 +181,7 @@ def _evaluating(name: str, asked: Search, desk: Desk, placement: Placement, modu
         mine.extend(mixtures)
         planfile.write_plan(desk.results, planned(asked, desk.results, mine, desk.revisions))
         print(f"{name}: {len(mine)} of at most {asked.candidates} candidates, {len(mixtures)} of them now", file=sys.stderr)
-        sweep = _sweep(name, asked, mixtures)
+        sweep = asked.sweep(name, mixtures)
         summary = run.run(sweep, sweep.trials, desk.results, desk, placement, module)
         return worths(asked, desk.results, mixtures, summary.blocked | summary.failed)
 

@@ -16,11 +16,13 @@ import typer
 
 from xfer_ray.cli import cluster
 from xfer_ray.cli.options import (
+    Address,
     AsJson,
     CheckpointMinutes,
     CpusPerTrial,
     FailFast,
     GpusPerTrial,
+    InProcess,
     KeepModels,
     MaxConcurrent,
     MaxFailures,
@@ -96,9 +98,7 @@ def run(
     mirror: Mirror = None,
     only: Only = None,
     seeds: Seeds = None,
-    address: Annotated[
-        str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster to join; without one, Ray starts on this machine.")
-    ] = None,
+    address: Address = None,
     gpus_per_trial: GpusPerTrial = "auto",
     cpus_per_trial: CpusPerTrial = 1,
     max_concurrent: MaxConcurrent = None,
@@ -108,7 +108,7 @@ def run(
     oracle: Oracle = False,
     checkpoint_minutes: CheckpointMinutes = 10.0,
     stall_minutes: StallMinutes = 60.0,
-    in_process: Annotated[bool, typer.Option(help="No Ray: one trial after another in this process, for a debugger.")] = False,
+    in_process: InProcess = False,
     wandb: Annotated[
         str | None, typer.Option(metavar="PROJECT", help="Also pass each trial that ends on to a project of Weights & Biases.")
     ] = None,

@@ -85,7 +85,7 @@ def _table(file: Path) -> dict[str, list[str]]:
     except DataError:
         raise
     except (OSError, csv.Error, ValueError) as error:  # pandas, pyarrow and decoding raise a ValueError for damage
-        said = str(error).strip() or type(error).__name__
+        said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         raise DataError(f"{file} cannot be read as {ending[1:]}: {said.splitlines()[0]}") from error
     names = [name.strip() for name in table]
     twice = sorted({name for name in names if names.count(name) > 1})
